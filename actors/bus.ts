@@ -1,0 +1,95 @@
+/**
+ * The bus port: the hot log and the wire between nodes. Embedded: memory; production: Redis.
+ * The guarantees are those of the protocol of a room's log; `bus.conformance.ts` checks every backend.
+ */
+import type { Entry, Position } from "./entry.ts";
+
+/** Entries of one room decided in one turn. */
+export interface Pack {
+  readonly room: string;
+  /** Term of the entry before the first. */
+  readonly prevTerm: number;
+  /** Rising without gap, at least one. */
+  readonly entries: readonly Entry[];
+  /** First pack after an opening that found the room's head absent: only then may it be absent. */
+  readonly opening: boolean;
+}
+
+/**
+ * - `ok`: accepted and in the hot log.
+ * - `already`: my term, and the head is at or past the pack's last: an earlier try was accepted.
+ * - `stale`: a higher term is in force; nothing was written.
+ * - `lost`: the term is missing or lower, or a head does not fit: the hot log lost data; nothing was written.
+ */
+export type AppendAnswer = "ok" | "already" | "stale" | "lost";
+
+/** What `take` found. */
+export interface Taken {
+  /** The term in force before; 0 when there was none. */
+  readonly previous: number;
+  /** The first term whose predecessor's hot log may be incomplete. */
+  readonly lossy: number;
+}
+
+/** A signal: ephemeral, never logged, dropped first. Carries the owner's term (rule 10). */
+export interface Signal {
+  readonly room: string;
+  readonly event: "typing" | "presence" | "read" | "delivered";
+  readonly user: string;
+  /** typing: start, stop; presence: join, leave, online, offline; empty for markers. */
+  readonly state: string;
+  /** For read and delivered. */
+  readonly offset: number;
+  readonly term: number;
+}
+
+/** A notice for all connections of one user, or a control word for every node. */
+export type Notice =
+  | { readonly kind: "entry"; readonly user: string; readonly entry: Entry }
+  | { readonly kind: "notice"; readonly user: string; readonly event: "added" | "removed" | "direct"; readonly room: string; readonly by: string }
+  | { readonly kind: "revoked"; readonly user: string; readonly token: string | undefined; readonly beforeMs: number }
+  | { readonly kind: "close"; readonly connection: string };
+
+/** What a node does with what comes over the bus. Called once per pack, signal or notice, never re-entrantly. */
+export interface BusReceiver {
+  onPack(pack: Pack): void;
+  onSignals(signals: readonly Signal[]): void;
+  onNotice(notice: Notice): void;
+}
+
+/**
+ * The bus. A write bears the shard and the term of its writer and changes nothing under another term.
+ * A rejected promise means that the outcome is unknown: repeat the same call until it is answered.
+ */
+export interface Bus {
+  /** Fences the shard for `term`, if the lock has this value and the term in force is lower; else undefined. */
+  take(shard: number, lock: string, term: number): Promise<Taken | undefined>;
+  /** Appends all packs or none. */
+  append(shard: number, term: number, packs: readonly Pack[]): Promise<AppendAnswer>;
+  /** Heads of the shard's rooms that are in the hot log. */
+  heads(shard: number): Promise<ReadonlyMap<string, Position>>;
+  /** Rooms of the shard with entries that are not yet known to be stored. */
+  dirty(shard: number): Promise<readonly string[]>;
+  /** Entries of a room after an offset, rising, as far as the hot log has them; at most `limit`. */
+  log(room: string, after: number, limit: number): Promise<readonly Entry[]>;
+  /**
+   * Says that a room is stored up to `stored`: trims beyond the last kept for replay, and when `stored`
+   * is the head takes the room off the dirty ones. False when the term is not in force.
+   */
+  stored(shard: number, term: number, room: string, stored: Position): Promise<boolean>;
+  /** Removes a room whose head is still `head` and all of which is stored. */
+  sleep(shard: number, term: number, room: string, head: Position): Promise<boolean>;
+
+  /** Sends packs that were accepted to the nodes with subscriptions in their rooms, then here. */
+  publish(packs: readonly Pack[]): void;
+  /** Sends signals the same way, at most once. */
+  signal(signals: readonly Signal[]): void;
+  /** Sends a notice to every node, then here; at most once. */
+  notify(notice: Notice): void;
+  /** Wants a room's packs and signals. Resolves when they are sure to come. */
+  join(room: string): Promise<void>;
+  leave(room: string): void;
+  /** Sets who receives; once, before anything is joined. */
+  receive(receiver: BusReceiver): void;
+  close(): Promise<void>;
+}

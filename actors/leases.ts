@@ -1,0 +1,20 @@
+/** The leases port: who owns a shard. Embedded: memory; production: Redis locks. */
+
+/** A held lock: its value tells this holding from every other. */
+export interface Lease {
+  readonly shard: number;
+  readonly value: string;
+  /** Monotonic ms until which the holder may act, counted from when the request was sent. */
+  readonly untilMs: number;
+}
+
+/** At most one holder per shard, as far as the clocks of the backend go; the term of the archive is the fence. */
+export interface Leases {
+  /** Takes the shard's lock if it is free; undefined when another holds it. */
+  acquire(shard: number): Promise<Lease | undefined>;
+  /** Renews a held lock; undefined when it is no longer held. */
+  renew(lease: Lease): Promise<Lease | undefined>;
+  /** Gives the lock back if it is still held. */
+  release(lease: Lease): Promise<void>;
+  close(): Promise<void>;
+}
