@@ -163,7 +163,9 @@ export class MemoryArchive implements Archive {
     const to = query.before === undefined ? log.entries.length : log.indexOf(query.before);
     const first = query.end === "first" ? from : Math.max(from, to - query.limit);
     const end = Math.min(to, first + query.limit);
-    return log.entries.slice(first, Math.max(first, end)).map((entry) => ({ entry, fate: log.fates.get(entry.offset) }));
+    return log.entries
+      .slice(first, Math.max(first, end))
+      .map((entry) => ({ entry, fate: log.fates.get(entry.offset) }));
   }
 
   async byKey(room: string, sender: string, key: string): Promise<Entry | undefined> {

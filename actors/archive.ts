@@ -82,7 +82,10 @@ export interface PageQuery {
   readonly end: "first" | "last";
 }
 
-/** A page of a list ordered by a string key; `after` is the last key of the page before. */
+/**
+ * A page of a list ordered by a string key, by the bytes of its UTF-8; `after` is the last key of the page
+ * before, exclusive.
+ */
 export interface KeyPage {
   readonly after?: string;
   readonly limit: number;
@@ -110,7 +113,10 @@ export interface Archive {
   head(room: string): Promise<Head | undefined>;
   /** A part of a log, rising. */
   page(room: string, query: PageQuery): Promise<ArchivedEntry[]>;
-  /** The entry of a room with this sender and key, if it is stored. */
+  /**
+   * The entry of a room with this sender and key, if it is stored; the last one when the key was used again.
+   * An entry with an edge's own key (`e/`) may be found only while it is among the room's last 10,000.
+   */
   byKey(room: string, sender: string, key: string): Promise<Entry | undefined>;
   /** The lowest offset whose `at` is at or after `atMs`; head + 1 when all are before it. */
   offsetAt(room: string, atMs: number): Promise<number>;
@@ -140,6 +146,6 @@ export interface Archive {
   /** Markers of a room, by user id. */
   markers(room: string, page: KeyPage): Promise<MarkerRecord[]>;
 
-  /** Ends what is open; writes under way are finished first. */
+  /** Ends what is open; writes under way are finished first. Every later call rejects with `StoreFailure`. */
   close(): Promise<void>;
 }

@@ -35,3 +35,38 @@ export type PerCode = Map<string, number>;
 export function countCode(per: PerCode, word: string): void {
   per.set(word, (per.get(word) ?? 0) + 1);
 }
+
+/** The counts of one node. Plain numbers, only ever raised. */
+export class Counters {
+  /** Messages and other entries given to subscriptions. */
+  delivered = 0;
+  /** SENDs and REST posts that came in. */
+  received = 0;
+  /** Receipts sent. */
+  receipts = 0;
+  /** Duplicates answered with the first one's receipt. */
+  duplicates = 0;
+  /** Gaps met by the chain check. */
+  gaps = 0;
+  /** Resumes that recovered, and that did not. */
+  recovered = 0;
+  unrecovered = 0;
+  /** Entries replayed. */
+  replayed = 0;
+  /** Connections opened, and closed because they read too slowly. */
+  connectionsOpened = 0;
+  slowCloses = 0;
+  /** ACKs of unknown ids. */
+  unknownAcks = 0;
+  /** Signals published, and dropped under pressure. */
+  signals = 0;
+  signalsDropped = 0;
+  /** Bytes received from clients. */
+  bytesIn = 0;
+  /** Refusals and faults by code. */
+  readonly refusals: PerCode = new Map();
+  /** Closed connections by code. */
+  readonly closes: PerCode = new Map();
+  /** From the decision to the publish, seconds. */
+  readonly delivery = new Histogram(LATENCY_BOUNDS_S);
+}

@@ -57,6 +57,7 @@ export const BOUNDS = Object.freeze({
   pendingBytes: memory(268_435_456, "node-wide, accepted but not stored; then queue-full"),
   replayKeep: count(128, "entries", "of each awake room kept in memory for replay"),
   replayKeepBytes: bytes(1_048_576, "of those entries, per room"),
+  replayBytes: memory(268_435_456, "of all replay entries of the node; beyond it only unstored ones stay"),
   windowMs: ms(600_000, "duplicate window (promise 4)"),
   windowEntries: count(10_000, "entries", "duplicate window, per room"),
   windowBytes: memory(134_217_728, "duplicate windows of the node; beyond it keys are looked up in the archive"),
@@ -81,7 +82,7 @@ export const BOUNDS = Object.freeze({
   batchBytes: memory(4_194_304, "per archive batch"),
   batchReceiptMs: ms(2, "a batch with a waiting RECEIPT leaves at this age"),
   batchIdleMs: ms(25, "a batch nobody waits for leaves at this age"),
-  lanes: count(2, "batches", "in flight at once, one per lane"),
+  lanes: count(1, "batches", "in flight at once, one per lane; LMDB has one writer, so one serves it best"),
 
   // Connections.
   connections: count(100_000, "connections", "per node; then try-later"),
@@ -89,6 +90,19 @@ export const BOUNDS = Object.freeze({
   heartbeatMs: ms(10_000, "heart-beat interval offered both ways"),
   backpressureBytes: bytes(1_048_576, "unsent per socket; beyond it the reader is too slow"),
   drainMs: ms(8_000, "of the 10 s that SIGTERM has"),
+
+  // Accounts and tokens.
+  tokenBytes: bytes(8_192, "of an access token; a longer one is refused unread"),
+  tokenCacheEntries: count(2_000, "tokens", "verified ones remembered, so that a reconnect costs no signature check"),
+  tokenCacheMs: ms(30_000, "a verified token is remembered for at most this long"),
+  sessionsPerUser: count(64, "sessions", "refresh-token families of a user; beyond it the oldest session ends"),
+  hashesWaiting: count(64, "passwords", "waiting to be hashed behind those in work; then busy"),
+  revocationsHeld: count(200_000, "revocations", "per node; beyond it tokens older than the oldest one are refused"),
+  revocationPollMs: ms(500, "how often the directory is asked for revocations of other nodes"),
+  loginAuditEntries: count(10_000, "logins", "kept in the login audit; the oldest go first"),
+  loginAuditDays: count(90, "days", "a login stays in the audit"),
+  usersFound: count(50, "users", "of one search by name"),
+  throttleBuckets: count(65_536, "counters", "per rate limit; accounts or addresses may share one"),
 } satisfies Record<string, Bound>);
 
 /** The bounds as numbers, for actors that take them. */

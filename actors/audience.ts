@@ -1,0 +1,194 @@
+/**
+ * The local subscriptions of one room on this node: checks the chain of what comes over the bus (rule 6),
+ * publishes it, and remembers the last of it for resumes.
+ */
+import type { Archive } from "./archive.ts";
+import type { Bus, Pack } from "./bus.ts";
+import type { Counters } from "./counters.ts";
+import { type Entry, entryBytes, ORIGIN, type Position, positionOf } from "./entry.ts";
+import type { Limits } from "./limits.ts";
+import type { Fanout } from "./link.ts";
+import type { Log } from "./log.ts";
+import { memberChangeOf } from "./room.state.ts";
+
+/** What an audience needs of its node. */
+export interface AudienceHost {
+  readonly archive: Archive;
+  readonly bus: Bus;
+  readonly fanout: Fanout;
+  readonly limits: Limits;
+  readonly log: Log;
+  readonly counters: Counters;
+  /** A user was removed by an entry just published: their subscriptions end here. */
+  expel(room: string, user: string): void;
+  /** The chain cannot be mended: every local subscription is told `recovered: false` and goes on from `head`. */
+  broken(room: string, head: Position): void;
+}
+
+/** Most bytes of the ring: it is sent in one turn, and must fit a socket's buffer. */
+const RING_BYTES = 262_144;
+/** Most removals remembered; beyond it every replay under way is told to start again. */
+const REMOVALS_MOST = 1_024;
+/** Most pages read to fill one gap; a longer one is told as lost. */
+const FILL_PAGES = 64;
+
+/** The audience of one room on this node. */
+export class Audience {
+  readonly room: string;
+  readonly #host: AudienceHost;
+  /** The last entry given to the native publish; undefined until the owner granted the first subscription. */
+  position: Position | undefined;
+  /** Subscriptions, also those still replaying. */
+  logs = 0;
+  signals = 0;
+  /** The last entries published, rising, ending at `position`. */
+  #ring: Entry[] = [];
+  #ringBytes = 0;
+  /** Users removed while this audience is here, with the offset of the entry. */
+  readonly #removals = new Map<string, number>();
+  #filling = false;
+
+  constructor(room: string, host: AudienceHost) {
+    this.room = room;
+    this.#host = host;
+  }
+
+  /** Starts at the owner's answer, if this is the first. */
+  grant(at: Position): void {
+    if (!this.position) this.position = at;
+  }
+
+  /** Whether the user was removed by an entry after `offset`. */
+  removedAfter(user: string, offset: number): boolean {
+    return (this.#removals.get(user) ?? 0) > offset;
+  }
+
+  /** The entries after `offset` up to `position`, if all of them are in memory. */
+  rest(offset: number): readonly Entry[] | undefined {
+    const last = (this.position ?? ORIGIN).offset;
+    if (offset >= last) return [];
+    const first = this.#ring[0]?.offset;
+    if (first === undefined || first > offset + 1) return undefined;
+    return this.#ring.slice(offset + 1 - first);
+  }
+
+  /** The entry at an offset, if it is in memory. */
+  at(offset: number): Entry | undefined {
+    const first = this.#ring[0]?.offset;
+    return first === undefined ? undefined : this.#ring[offset - first];
+  }
+
+  /** Takes a pack from the bus. */
+  take(pack: Pack): void {
+    const here = this.position;
+    if (!here || this.#filling) return;
+    const first = pack.entries[0] as Entry;
+    const last = pack.entries[pack.entries.length - 1] as Entry;
+    if (first.offset === here.offset + 1 && pack.prevTerm === here.term) return this.#deliver(pack.entries);
+    if (last.offset <= here.offset) {
+      // A foreign term at an offset we passed is proof of a broken chain; anything else is old news.
+      if (last.term > here.term) this.#lost(positionOf(last));
+      return;
+    }
+    if (first.offset <= here.offset) {
+      const fresh = pack.entries.slice(here.offset + 1 - first.offset);
+      if ((fresh[0] as Entry).prevTerm === here.term) return this.#deliver(fresh);
+      return this.#lost(positionOf(last));
+    }
+    if (first.offset === here.offset + 1) return this.#lost(positionOf(last));
+    this.fill();
+  }
+
+  #deliver(entries: readonly Entry[]): void {
+    let from = 0;
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i] as Entry;
+      if (entry.event !== "member") continue;
+      const change = memberChangeOf(entry);
+      if (change?.change !== "removed" && change?.change !== "left") {
+        if (change) this.#removals.delete(change.user);
+        continue;
+      }
+      // Rule 11: up to the removal and nothing after it.
+      this.#publish(entries.slice(from, i + 1));
+      from = i + 1;
+      this.#remember(change.user, entry.offset);
+      this.#host.expel(this.room, change.user);
+    }
+    this.#publish(from === 0 ? entries : entries.slice(from));
+  }
+
+  #remember(user: string, offset: number): void {
+    if (this.#removals.size >= REMOVALS_MOST) {
+      const oldest = this.#removals.keys().next().value;
+      if (oldest !== undefined) this.#removals.delete(oldest);
+    }
+    this.#removals.set(user, offset);
+  }
+
+  #publish(entries: readonly Entry[]): void {
+    const last = entries[entries.length - 1];
+    if (!last) return;
+    this.position = { offset: last.offset, term: last.term };
+    if (this.logs > 0) this.#host.counters.delivered += this.#host.fanout.entries(this.room, entries);
+    for (const entry of entries) {
+      this.#ring.push(entry);
+      this.#ringBytes += entryBytes(entry);
+    }
+    const { replayKeep } = this.#host.limits;
+    if (this.#ring.length <= replayKeep * 2 && this.#ringBytes <= RING_BYTES) return;
+    let drop = Math.max(0, this.#ring.length - replayKeep);
+    for (let i = 0; i < drop; i++) this.#ringBytes -= entryBytes(this.#ring[i] as Entry);
+    while (drop < this.#ring.length && this.#ringBytes > RING_BYTES) {
+      this.#ringBytes -= entryBytes(this.#ring[drop] as Entry);
+      drop++;
+    }
+    this.#ring.splice(0, drop);
+  }
+
+  #lost(head: Position): void {
+    this.#host.log.warn({ room: this.room, at: this.position, head }, "the chain of a room broke");
+    this.#ring = [];
+    this.#ringBytes = 0;
+    this.position = head;
+    this.#host.broken(this.room, head);
+  }
+
+  /** Fetches what is missing; live packs are dropped meanwhile, as the fetch ends at the head. */
+  fill(): void {
+    if (this.#filling) return;
+    this.#filling = true;
+    this.#host.counters.gaps++;
+    this.#fetch()
+      .catch((error: unknown) => this.#host.log.warn({ room: this.room, err: error }, "a gap was not filled; asking again"))
+      .finally(() => {
+        this.#filling = false;
+      });
+  }
+
+  async #fetch(): Promise<void> {
+    for (let lap = 0; lap < FILL_PAGES; lap++) {
+      const here = this.position as Position;
+      const page = await fetchAfter(this.#host, this.room, here.offset);
+      const first = page[0];
+      if (!first) return;
+      if (first.offset !== here.offset + 1 || first.prevTerm !== here.term) {
+        const last = page[page.length - 1] as Entry;
+        return this.#lost(positionOf(last));
+      }
+      this.#deliver(page);
+    }
+  }
+}
+
+/** Entries after an offset, hot log first, then archive. */
+export async function fetchAfter(
+  host: { readonly bus: Bus; readonly archive: Archive },
+  room: string,
+  offset: number,
+): Promise<readonly Entry[]> {
+  const hot = await host.bus.log(room, offset, 200);
+  if (hot[0]?.offset === offset + 1) return hot;
+  const page = await host.archive.page(room, { after: offset, limit: 200, end: "first" });
+  return page.map((item) => item.entry);
+}

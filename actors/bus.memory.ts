@@ -1,0 +1,213 @@
+/**
+ * The bus in memory: complete for one process, and for several nodes on one hub in tests.
+ *
+ * On one machine the archive is the only log that outlives the process, and the lock on the data folder
+ * keeps every other writer out. So a shard that is new here was never written by anybody since its last
+ * stored entry: `take` answers that its predecessor's term ended in order ("intact" in the protocol).
+ */
+import type { AppendAnswer, Bus, BusReceiver, Notice, Pack, Signal, Taken } from "./bus.ts";
+import type { Entry, Position } from "./entry.ts";
+import { entryBytes, shardOf } from "./entry.ts";
+import type { Limits } from "./limits.ts";
+
+interface HotRoom {
+  /** Rising without gap; the last is the head. */
+  entries: Entry[];
+  head: Position;
+  stored: number;
+  bytes: number;
+}
+
+interface HotShard {
+  term: number;
+  lossy: number;
+  readonly rooms: Map<string, HotRoom>;
+  readonly dirty: Set<string>;
+}
+
+/** What the handles of one hub share. */
+export class MemoryHub {
+  readonly shards: number;
+  readonly limits: Limits;
+  readonly #hot = new Map<number, HotShard>();
+  readonly handles = new Set<MemoryBus>();
+  /** Bytes of all hot logs, for the node-wide bound. */
+  bytes = 0;
+
+  constructor(shards: number, limits: Limits) {
+    this.shards = shards;
+    this.limits = limits;
+  }
+
+  /** The hot part of a shard, made on first use. */
+  shard(id: number): HotShard {
+    let shard = this.#hot.get(id);
+    if (!shard) {
+      shard = { term: 0, lossy: 0, rooms: new Map(), dirty: new Set() };
+      this.#hot.set(id, shard);
+    }
+    return shard;
+  }
+
+  /** A node's own handle. */
+  connect(): MemoryBus {
+    const bus = new MemoryBus(this);
+    this.handles.add(bus);
+    return bus;
+  }
+}
+
+/** One node's handle on the hub. */
+export class MemoryBus implements Bus {
+  readonly #hub: MemoryHub;
+  readonly #joined = new Set<string>();
+  #receiver: BusReceiver | undefined;
+
+  constructor(hub: MemoryHub) {
+    this.#hub = hub;
+  }
+
+  async take(shardId: number, _lock: string, term: number): Promise<Taken | undefined> {
+    const shard = this.#hub.shard(shardId);
+    if (shard.term >= term) return undefined;
+    const previous = shard.term === 0 ? term - 1 : shard.term;
+    if (previous !== term - 1) shard.lossy = term;
+    shard.term = term;
+    return { previous, lossy: shard.lossy };
+  }
+
+  async append(shardId: number, term: number, packs: readonly Pack[]): Promise<AppendAnswer> {
+    const shard = this.#hub.shard(shardId);
+    if (shard.term > term) return "stale";
+    if (shard.term < term) return "lost";
+    let already = 0;
+    for (const pack of packs) {
+      const fit = fits(shard.rooms.get(pack.room), pack, term);
+      if (fit === "lost") return "lost";
+      if (fit === "already") already++;
+    }
+    if (already === packs.length) return "already";
+    if (already > 0) return "lost";
+    for (const pack of packs) this.#write(shard, pack);
+    return "ok";
+  }
+
+  #write(shard: HotShard, pack: Pack): void {
+    let room = shard.rooms.get(pack.room);
+    const last = pack.entries[pack.entries.length - 1] as Entry;
+    if (!room) {
+      room = { entries: [], head: last, stored: (pack.entries[0] as Entry).offset - 1, bytes: 0 };
+      shard.rooms.set(pack.room, room);
+    }
+    for (const entry of pack.entries) {
+      room.entries.push(entry);
+      const bytes = entryBytes(entry);
+      room.bytes += bytes;
+      this.#hub.bytes += bytes;
+    }
+    room.head = { offset: last.offset, term: last.term };
+    shard.dirty.add(pack.room);
+  }
+
+  async heads(shardId: number): Promise<ReadonlyMap<string, Position>> {
+    const heads = new Map<string, Position>();
+    for (const [id, room] of this.#hub.shard(shardId).rooms) heads.set(id, room.head);
+    return heads;
+  }
+
+  async dirty(shardId: number): Promise<readonly string[]> {
+    return [...this.#hub.shard(shardId).dirty];
+  }
+
+  async log(roomId: string, after: number, limit: number): Promise<readonly Entry[]> {
+    const room = this.#hub.shard(shardOf(roomId, this.#hub.shards)).rooms.get(roomId);
+    if (!room || room.entries.length === 0) return [];
+    const first = (room.entries[0] as Entry).offset;
+    const from = Math.max(0, after + 1 - first);
+    return room.entries.slice(from, from + limit);
+  }
+
+  async stored(shardId: number, term: number, roomId: string, stored: Position): Promise<boolean> {
+    const shard = this.#hub.shard(shardId);
+    if (shard.term !== term) return false;
+    const room = shard.rooms.get(roomId);
+    if (!room) return true;
+    room.stored = Math.max(room.stored, stored.offset);
+    if (room.head.offset === stored.offset && room.head.term === stored.term) shard.dirty.delete(roomId);
+    this.#trim(room);
+    return true;
+  }
+
+  /** Drops stored entries beyond what is kept for replay; in steps, so that the cost per entry stays flat. */
+  #trim(room: HotRoom): void {
+    const limits = this.#hub.limits;
+    const crowded = this.#hub.bytes > limits.replayBytes;
+    const keep = crowded ? 0 : limits.replayKeep;
+    if (room.entries.length <= keep * 2 && room.bytes <= limits.replayKeepBytes && !crowded) return;
+    let drop = 0;
+    let bytes = room.bytes;
+    while (drop < room.entries.length) {
+      const entry = room.entries[drop] as Entry;
+      if (entry.offset > room.stored) break;
+      if (room.entries.length - drop <= keep && bytes <= limits.replayKeepBytes) break;
+      bytes -= entryBytes(entry);
+      drop++;
+    }
+    this.#hub.bytes -= room.bytes - bytes;
+    room.bytes = bytes;
+    room.entries.splice(0, drop);
+  }
+
+  async sleep(shardId: number, term: number, roomId: string, head: Position): Promise<boolean> {
+    const shard = this.#hub.shard(shardId);
+    const room = shard.rooms.get(roomId);
+    if (shard.term !== term) return false;
+    if (!room) return true;
+    if (room.head.offset !== head.offset || room.head.term !== head.term || shard.dirty.has(roomId)) return false;
+    this.#hub.bytes -= room.bytes;
+    shard.rooms.delete(roomId);
+    return true;
+  }
+
+  publish(packs: readonly Pack[]): void {
+    for (const handle of this.#hub.handles) {
+      for (const pack of packs) if (handle.#joined.has(pack.room)) handle.#receiver?.onPack(pack);
+    }
+  }
+
+  signal(signals: readonly Signal[]): void {
+    for (const handle of this.#hub.handles) {
+      const wanted = signals.filter((signal) => handle.#joined.has(signal.room));
+      if (wanted.length > 0) handle.#receiver?.onSignals(wanted);
+    }
+  }
+
+  notify(notice: Notice): void {
+    for (const handle of this.#hub.handles) handle.#receiver?.onNotice(notice);
+  }
+
+  async join(room: string): Promise<void> {
+    this.#joined.add(room);
+  }
+
+  leave(room: string): void {
+    this.#joined.delete(room);
+  }
+
+  receive(receiver: BusReceiver): void {
+    this.#receiver = receiver;
+  }
+
+  async close(): Promise<void> {
+    this.#hub.handles.delete(this);
+  }
+}
+
+/** Rule 2: head = (first − 1, prevTerm); an absent head only for an opening pack. */
+function fits(room: HotRoom | undefined, pack: Pack, term: number): "ok" | "already" | "lost" {
+  const first = pack.entries[0] as Entry;
+  const last = pack.entries[pack.entries.length - 1] as Entry;
+  if (!room) return pack.opening ? "ok" : "lost";
+  if (room.head.term === term && room.head.offset >= last.offset) return "already";
+  return room.head.offset === first.offset - 1 && room.head.term === pack.prevTerm ? "ok" : "lost";
+}

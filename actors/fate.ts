@@ -1,0 +1,91 @@
+/** What becomes of a message: pure functions from an entry to the fate of the message it names. */
+import { Refusal } from "./codes.ts";
+import type { ArchivedEntry, Entry, Fate } from "./entry.ts";
+import type { Limits } from "./limits.ts";
+import type { Draft } from "./posting.ts";
+
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+const NO_BYTES = new Uint8Array(0);
+
+/** What a `reaction` entry says in its body. */
+export interface ReactionChange {
+  readonly reaction: string;
+  readonly on: boolean;
+}
+
+/** The part of a draft that a reaction says. */
+export function reactionDraft(ref: number, change: ReactionChange): Pick<Draft, "event" | "contentType" | "headers" | "body" | "text" | "ref"> {
+  const body = encoder.encode(JSON.stringify({ reaction: change.reaction, on: change.on }));
+  return { event: "reaction", ref, contentType: "application/json", headers: [], body, text: true };
+}
+
+/** The part of a draft that a deletion says. */
+export function deletionDraft(ref: number): Pick<Draft, "event" | "contentType" | "headers" | "body" | "text" | "ref"> {
+  return { event: "deleted", ref, contentType: "", headers: [], body: NO_BYTES, text: true };
+}
+
+/**
+ * The fate of a message after a later entry about it; the same fate when that entry is already in it
+ * (rule 12: only over a lower `rev`) or is about nothing.
+ */
+export function fateAfter(fate: Fate | undefined, entry: Entry): Fate | undefined {
+  if (entry.ref === 0 || (fate && fate.rev >= entry.offset)) return fate;
+  const rev = entry.offset;
+  if (fate?.deletedAt !== undefined) return { ...fate, rev };
+  switch (entry.event) {
+    case "edited":
+      return { ...fate, rev, editedAt: entry.at, body: entry.body, contentType: entry.contentType, text: entry.text };
+    case "deleted":
+      return { rev, deletedAt: entry.at };
+    case "reaction":
+      return { ...fate, rev, reactions: reactionsAfter(fate?.reactions ?? {}, entry) };
+    default:
+      return fate;
+  }
+}
+
+function reactionsAfter(before: Readonly<Record<string, readonly string[]>>, entry: Entry): Record<string, readonly string[]> {
+  const { reaction, on } = JSON.parse(decoder.decode(entry.body)) as ReactionChange;
+  const reactions: Record<string, readonly string[]> = { ...before };
+  const others = (reactions[reaction] ?? []).filter((user) => user !== entry.sender);
+  if (on) reactions[reaction] = [...others, entry.sender];
+  else if (others.length > 0) reactions[reaction] = others;
+  else delete reactions[reaction];
+  return reactions;
+}
+
+/** Refuses a reaction that would go beyond what one message may carry. */
+export function requireReactionRoom(fate: Fate | undefined, change: ReactionChange, limits: Limits): void {
+  if (!change.on) return;
+  const users = fate?.reactions?.[change.reaction];
+  if (users && users.length >= limits.reactionUsers) throw new Refusal("conflict", "The reaction has too many users.");
+  if (!users && Object.keys(fate?.reactions ?? {}).length >= limits.reactionsPerMessage) {
+    throw new Refusal("conflict", "The message has too many different reactions.");
+  }
+}
+
+/** The message as people see it now: with its last body, or with none when it was deleted. */
+export function asSeen({ entry, fate }: ArchivedEntry): Entry {
+  if (!fate) return entry;
+  if (fate.deletedAt !== undefined) return emptied(entry);
+  if (fate.body === undefined) return entry;
+  return { ...entry, body: fate.body, contentType: fate.contentType ?? entry.contentType, text: fate.text ?? entry.text };
+}
+
+/** The entry without what its sender said. */
+export function emptied(entry: Entry): Entry {
+  return { ...entry, body: NO_BYTES, text: true, contentType: "", headers: [] };
+}
+
+/**
+ * The entries, with those that a later one of them deletes emptied: what was deleted is not replayed
+ * from memory either. Answers the same array when nothing is to be done.
+ */
+export function withoutDeleted(entries: readonly Entry[]): readonly Entry[] {
+  let gone: Set<number> | undefined;
+  for (const entry of entries) if (entry.event === "deleted") (gone ??= new Set()).add(entry.ref);
+  if (!gone) return entries;
+  const refs = gone;
+  return entries.map((entry) => (entry.event === "message" && refs.has(entry.offset) ? emptied(entry) : entry));
+}

@@ -1,0 +1,59 @@
+/** Leases in memory: one process (or one test) is its own arbiter. */
+import type { Clock } from "./clock.ts";
+import type { Lease, Leases } from "./leases.ts";
+
+/** How long a lease lasts, ms: design 6. */
+export const LEASE_MS = 3_000;
+
+interface Held {
+  value: string;
+  until: number;
+}
+
+/** The shared table of one hub of nodes. */
+export class MemoryLeaseTable {
+  readonly held = new Map<number, Held>();
+  #counter = 0;
+
+  /** A value never given before. */
+  nextValue(node: string): string {
+    this.#counter++;
+    return `${node}/${this.#counter}`;
+  }
+}
+
+/** One node's handle on a table of leases. */
+export class MemoryLeases implements Leases {
+  readonly #table: MemoryLeaseTable;
+  readonly #clock: Clock;
+  readonly #node: string;
+
+  constructor(table: MemoryLeaseTable, clock: Clock, node: string) {
+    this.#table = table;
+    this.#clock = clock;
+    this.#node = node;
+  }
+
+  async acquire(shard: number): Promise<Lease | undefined> {
+    const now = this.#clock.monotonic();
+    const held = this.#table.held.get(shard);
+    if (held && held.until > now) return undefined;
+    const value = this.#table.nextValue(this.#node);
+    this.#table.held.set(shard, { value, until: now + LEASE_MS });
+    return { shard, value, untilMs: now + LEASE_MS };
+  }
+
+  async renew(lease: Lease): Promise<Lease | undefined> {
+    const held = this.#table.held.get(lease.shard);
+    const now = this.#clock.monotonic();
+    if (held?.value !== lease.value || held.until <= now) return undefined;
+    held.until = now + LEASE_MS;
+    return { ...lease, untilMs: held.until };
+  }
+
+  async release(lease: Lease): Promise<void> {
+    if (this.#table.held.get(lease.shard)?.value === lease.value) this.#table.held.delete(lease.shard);
+  }
+
+  async close(): Promise<void> {}
+}

@@ -1,0 +1,427 @@
+/**
+ * One node: wires rooms, audiences, connections and the ports together. The way of one message:
+ *
+ *   connection.send → node.post → room.post → (end of turn) shard.flush → bus.append → bus.publish
+ *                                                → audience.take → fanout.entries
+ *                                                → writer.enqueue → archive → RECEIPT
+ */
+import { LRUCache } from "lru-cache";
+import type { Archive } from "./archive.ts";
+import { Audience, type AudienceHost, fetchAfter } from "./audience.ts";
+import type { Bus, BusReceiver, Notice, Pack, Signal } from "./bus.ts";
+import type { Clock } from "./clock.ts";
+import { Refusal } from "./codes.ts";
+import { Connection } from "./connection.ts";
+import { Counters } from "./counters.ts";
+import { type Entry, isRoomId, type Position, shardOf } from "./entry.ts";
+import type { Claims } from "./identity.ts";
+import type { Leases } from "./leases.ts";
+import type { Limits } from "./limits.ts";
+import type { Fanout, Link } from "./link.ts";
+import type { Log } from "./log.ts";
+import { Markers } from "./markers.ts";
+import { type MarkKind, RoomMarks } from "./marks.ts";
+import { OnlineWatch } from "./online.ts";
+import { answerRefused, type Posting } from "./posting.ts";
+import { RoomPresence } from "./presence.ts";
+import { Registry } from "./registry.ts";
+import type { ResumeHost } from "./resume.ts";
+import { Room, type RoomHost } from "./room.ts";
+import { Shard, type ShardHost } from "./shards.ts";
+import { Speaker } from "./speaker.ts";
+import { endSubscription } from "./subscribe.ts";
+import type { WindowBudget } from "./window.ts";
+import { Writer } from "./writer.ts";
+
+/** What a node is made of. */
+export interface NodeOptions {
+  /** Unique among nodes. */
+  readonly name: string;
+  readonly archive: Archive;
+  readonly bus: Bus;
+  readonly leases: Leases;
+  readonly fanout: Fanout;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly log: Log;
+  readonly random: () => number;
+  /** Verifies a token, revocations included; throws the refusal. */
+  readonly verify: (token: string) => Claims;
+  /** The name of a user the directory knows. */
+  readonly nameOf: (user: string) => Promise<string | undefined>;
+  readonly shards: number;
+  /** Whether SENDs are refused while the archive fails (no hot log outlives the process). */
+  readonly refuseWhileFailing: boolean;
+}
+
+/** Rooms looked at per sweep for sleep, ms between sweeps. */
+const SLEEP_SWEEP_MS = 1_000;
+
+/** One node. */
+export class Node implements RoomHost, ShardHost, AudienceHost, ResumeHost, BusReceiver {
+  readonly name: string;
+  readonly archive: Archive;
+  readonly bus: Bus;
+  readonly leases: Leases;
+  readonly fanout: Fanout;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly log: Log;
+  readonly counters = new Counters();
+  readonly writer: Writer;
+  readonly markers: Markers;
+  readonly speaker: Speaker;
+  readonly registry: Registry;
+  readonly online: OnlineWatch;
+  readonly windowBudget: WindowBudget = { bytes: 0 };
+  readonly shards: Shard[] = [];
+  readonly rooms = new Map<string, Room>();
+  readonly audiences = new Map<string, Audience>();
+  readonly options: NodeOptions;
+  #edgeCounter = 0;
+  #flushing: Shard[] = [];
+  readonly #reads = new Map<string, Promise<readonly Entry[]>>();
+  /** Pairs of users → their direct room; only a short cut: the room itself checks access. */
+  readonly #pairs = new LRUCache<string, Promise<string>>({ max: 10_000 });
+  #draining = false;
+
+  constructor(options: NodeOptions) {
+    this.options = options;
+    this.name = options.name;
+    this.archive = options.archive;
+    this.bus = options.bus;
+    this.leases = options.leases;
+    this.fanout = options.fanout;
+    this.clock = options.clock;
+    this.limits = options.limits;
+    this.log = options.log;
+    this.writer = new Writer(options);
+    this.markers = new Markers(options);
+    this.speaker = new Speaker({ bus: this.bus, clock: this.clock, limits: this.limits, counters: this.counters });
+    this.online = new OnlineWatch(this);
+    this.registry = new Registry({ clock: this.clock, limits: this.limits, watcher: this.online });
+    this.bus.receive(this);
+  }
+
+  get replayEntries(): number {
+    return this.limits.replayEntries;
+  }
+
+  /** Owns all shards; the claims are durable before anything listens (rule 1). */
+  async start(): Promise<void> {
+    for (let id = 0; id < this.options.shards; id++) this.shards.push(new Shard(id, this));
+    await Promise.all(this.shards.map((shard) => shard.own()));
+    this.clock.after(SLEEP_SWEEP_MS, () => this.#sweepRooms());
+  }
+
+  /** Flushes what is unstored and gives the shards up. Connections were ended before. */
+  async stop(): Promise<void> {
+    this.registry.stop();
+    this.speaker.flush();
+    await this.writer.flushed();
+    await this.markers.flush();
+    await Promise.all(this.shards.map((shard) => shard.release()));
+  }
+
+  /** From now on nobody new comes in. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  // ─── Connections ───
+
+  /** A new socket; refused by `draining` or `try-later` when it may not come in. */
+  open(link: Link, origin: { id: string; address: string }): Connection {
+    const connection = new Connection(this, link, origin);
+    this.registry.add(connection);
+    this.counters.connectionsOpened++;
+    return connection;
+  }
+
+  /** Why a new connection may not come in now, if so. */
+  get closedTo(): "draining" | "try-later" | undefined {
+    if (this.#draining) return "draining";
+    return this.registry.size >= this.limits.connections ? "try-later" : undefined;
+  }
+
+  verify(token: string): Claims {
+    return this.options.verify(token);
+  }
+
+  signedIn(connection: Connection): void {
+    this.registry.signedIn(connection);
+  }
+
+  signedOut(connection: Connection): void {
+    this.registry.remove(connection);
+  }
+
+  // ─── Rooms ───
+
+  edgeKey(): string {
+    this.#edgeCounter++;
+    return `e/${this.name}/${this.#edgeCounter}`;
+  }
+
+  shardOf(room: string): Shard {
+    return this.shards[shardOf(room, this.shards.length)] as Shard;
+  }
+
+  /** The actor of a room, woken if it sleeps. Throws `room-not-found` for what can be no room, `queue-full` beyond the bound. */
+  room(id: string): Room {
+    const awake = this.rooms.get(id);
+    if (awake) return awake;
+    if (!isRoomId(id)) throw new Refusal("room-not-found");
+    if (this.rooms.size >= this.limits.roomsAwake) throw new Refusal("queue-full", "Too many rooms are awake.", 1_000);
+    const shard = this.shardOf(id);
+    const room = new Room(id, shard, this);
+    this.rooms.set(id, room);
+    shard.rooms.add(room);
+    return room;
+  }
+
+  presenceOf(room: Room): RoomPresence {
+    const presence = new RoomPresence({
+      clock: this.clock,
+      limits: this.limits,
+      speaker: {
+        presence: (user, state) => this.#say(room, "presence", user, state),
+        typing: (user, state) => this.#say(room, "typing", user, state),
+      },
+    });
+    // After an owner change the room learns again who is here.
+    const audience = this.audiences.get(room.id);
+    if (audience && audience.logs > 0) {
+      for (const connection of this.registry.all()) {
+        for (const one of connection.subscriptions) {
+          if (one.kind !== "log" || one.subject !== room.id || one.state !== "live") continue;
+          presence.arrive(connection.user, connection.claims?.name ?? connection.user);
+        }
+      }
+    }
+    return presence;
+  }
+
+  marksOf(room: Room): RoomMarks {
+    return new RoomMarks(room, (signal) => this.speaker.say(signal));
+  }
+
+  #say(room: Room, event: "presence" | "typing", user: string, state: string): void {
+    this.speaker.say({ room: room.id, event, user, state, offset: 0, term: room.shard.term });
+  }
+
+  forget(room: Room): void {
+    if (this.rooms.get(room.id) === room) this.rooms.delete(room.id);
+    room.shard.rooms.delete(room);
+    this.online.asleep(room.id);
+  }
+
+  opened(room: Room): void {
+    this.online.awake(room);
+  }
+
+  /** A SEND or a REST post; its reply hears the outcome. */
+  post(roomId: string, item: Posting): void {
+    try {
+      this.room(roomId).post(item);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      answerRefused(item, error);
+    }
+  }
+
+  repost(roomId: string, postings: readonly Posting[]): void {
+    for (const item of postings) {
+      item.entry = undefined;
+      item.derived = undefined;
+      this.post(roomId, item);
+    }
+  }
+
+  /** A private message: to the direct room of the two, made on first use. */
+  postPrivate(between: { from: Claims; to: string }, item: Posting): void {
+    this.directRoom({ id: between.from.sub, name: between.from.name }, between.to).then(
+      (room) => this.post(room, item),
+      (error: unknown) => {
+        answerRefused(item, error instanceof Refusal ? error : new Refusal("store-unavailable", undefined, 1_000));
+      },
+    );
+  }
+
+  /** How a direct room is made; set by the service, which knows how rooms are. */
+  makeDirect: ((from: { id: string; name: string }, to: string) => Promise<string>) | undefined;
+
+  /** The id of the direct room of two users. */
+  directRoom(from: { id: string; name: string }, to: string): Promise<string> {
+    const pair = from.id < to ? `${from.id}\n${to}` : `${to}\n${from.id}`;
+    let found = this.#pairs.get(pair);
+    if (!found) {
+      if (!this.makeDirect) throw new Error("The node was started without its rooms service.");
+      found = this.makeDirect(from, to);
+      this.#pairs.set(pair, found);
+      found.catch(() => this.#pairs.delete(pair));
+    }
+    return found;
+  }
+
+  flushSoon(shard: Shard): void {
+    this.#flushing.push(shard);
+    if (this.#flushing.length > 1) return;
+    this.clock.endOfTurn(() => {
+      const shards = this.#flushing;
+      this.#flushing = [];
+      for (const one of shards) one.flush();
+    });
+  }
+
+  #sweepRooms(): void {
+    const now = this.clock.monotonic();
+    for (const room of this.rooms.values()) {
+      if (!room.maySleep(now) || this.audiences.has(room.id)) continue;
+      const { shard, state } = room;
+      const head = { offset: state.offset, term: state.headTerm };
+      room.close();
+      this.bus
+        .sleep(shard.id, shard.term, room.id, head)
+        .catch((error: unknown) => this.log.warn({ room: room.id, err: error }, "a room's hot log was not put away"));
+    }
+    if (!this.#draining) this.clock.after(SLEEP_SWEEP_MS, () => this.#sweepRooms());
+  }
+
+  // ─── Audiences ───
+
+  /** The local audience of a room, made on first use. */
+  audience(roomId: string): Audience {
+    let audience = this.audiences.get(roomId);
+    if (!audience) {
+      audience = new Audience(roomId, this);
+      this.audiences.set(roomId, audience);
+    }
+    return audience;
+  }
+
+  /** Nobody here listens to the room any more. */
+  unheard(audience: Audience): void {
+    if (this.audiences.get(audience.room) !== audience) return;
+    this.audiences.delete(audience.room);
+    this.bus.leave(audience.room);
+  }
+
+  /** Grants in this turn, if the audience is at a position and the room is awake; throws the refusal. */
+  grantNow(audience: Audience, user: string): boolean {
+    const room = this.rooms.get(audience.room);
+    if (!audience.position || room?.status !== "open") return false;
+    room.state.requireSight(user);
+    return true;
+  }
+
+  /** Grants once the room is awake and its packs are sure to come. Rejects with the refusal. */
+  async grant(audience: Audience, user: string): Promise<void> {
+    if (!isRoomId(audience.room)) throw new Refusal("room-not-found");
+    await this.bus.join(audience.room);
+    const at = await this.room(audience.room).ask((state): Position => {
+      state.requireSight(user);
+      return state.accepted;
+    });
+    audience.grant(at);
+  }
+
+  /** A log subscription of the user is live here. */
+  arrived(roomId: string, claims: Claims): void {
+    this.rooms.get(roomId)?.presence.arrive(claims.sub, claims.name);
+  }
+
+  departed(roomId: string, user: string): void {
+    this.rooms.get(roomId)?.presence.depart(user);
+  }
+
+  expel(roomId: string, user: string): void {
+    this.#endSubscriptions(this.registry.ofUser(user), roomId, "removed");
+    this.rooms.get(roomId)?.presence.remove(user);
+  }
+
+  /** Ends all local subscriptions of a deleted room. */
+  dissolve(roomId: string): void {
+    this.#endSubscriptions([...this.registry.all()], roomId, "room-deleted");
+  }
+
+  #endSubscriptions(connections: Connection[], roomId: string, code: "removed" | "room-deleted"): void {
+    for (const connection of connections) {
+      for (const one of [...connection.subscriptions]) {
+        const ofRoom = one.subject === roomId && (one.kind === "log" || one.kind === "signals");
+        if (ofRoom && one.state !== "joining") endSubscription(connection, one, code);
+      }
+    }
+  }
+
+  broken(roomId: string, head: Position): void {
+    for (const connection of this.registry.all()) {
+      for (const one of connection.subscriptions) {
+        if (one.kind !== "log" || one.subject !== roomId || one.state !== "live") continue;
+        this.counters.unrecovered++;
+        connection.link.resumed(one, false, head);
+      }
+    }
+  }
+
+  fetchAfter(roomId: string, offset: number): Promise<readonly Entry[]> {
+    const key = `${roomId}/${offset}`;
+    let reading = this.#reads.get(key);
+    if (!reading) {
+      reading = fetchAfter(this, roomId, offset).finally(() => this.#reads.delete(key));
+      this.#reads.set(key, reading);
+    }
+    return reading;
+  }
+
+  // ─── The bus ───
+
+  onPack(pack: Pack): void {
+    this.audiences.get(pack.room)?.take(pack);
+  }
+
+  onSignals(signals: readonly Signal[]): void {
+    const byRoom = new Map<string, Signal[]>();
+    for (const signal of signals) {
+      if ((this.audiences.get(signal.room)?.signals ?? 0) === 0) continue;
+      const list = byRoom.get(signal.room);
+      if (list) list.push(signal);
+      else byRoom.set(signal.room, [signal]);
+    }
+    for (const [room, list] of byRoom) this.fanout.signals(room, list);
+  }
+
+  onNotice(notice: Notice): void {
+    switch (notice.kind) {
+      case "entry":
+      case "notice":
+        return this.fanout.notice(notice);
+      case "revoked":
+        return this.registry.revoke(notice.user, notice.token, notice.beforeMs);
+      case "close":
+        return this.registry.get(notice.connection)?.end("closed-by-admin");
+    }
+  }
+
+  // ─── Signals from clients ───
+
+  /** Typing of a user who is here; refused to who may not see the room. */
+  async typing(roomId: string, user: string, on: boolean): Promise<void> {
+    const room = this.room(roomId);
+    await room.ask((state) => {
+      state.requireSight(user);
+      room.presence.typing(user, on);
+    });
+  }
+
+  /** Raises a mark of a user who may see the room. */
+  async mark(roomId: string, user: string, mark: { kind: MarkKind; offset: number }): Promise<void> {
+    const room = this.room(roomId);
+    await room.ask((state) => state.requireSight(user));
+    await room.marks.raise(user, mark.kind, mark.offset);
+  }
+}

@@ -1,0 +1,70 @@
+/** What is to become an entry, on its way: asked, decided, accepted, stored. */
+import type { DerivedWrite } from "./archive.ts";
+import type { Refusal } from "./codes.ts";
+import type { Entry, EntryEvent } from "./entry.ts";
+
+/** Who waits for the outcome of a posting. Each method is called at most once, `refused` instead of the others. */
+export interface Reply {
+  /** Whether somebody waits for `stored`: the batch then leaves soon. */
+  readonly urgent: boolean;
+  /** The entry has its place in the order (`ack-level: accepted`). */
+  accepted(entry: Entry): void;
+  /** The entry is durable. For a retry, the first one's entry. */
+  stored(entry: Entry): void;
+  refused(refusal: Refusal): void;
+}
+
+/** What a sender asks for. */
+export interface Draft {
+  readonly event: EntryEvent;
+  readonly sender: string;
+  readonly senderName: string;
+  readonly key: string;
+  readonly ref: number;
+  readonly contentType: string;
+  readonly headers: readonly string[];
+  /** Bytes that belong to the draft alone. */
+  readonly body: Uint8Array;
+  readonly text: boolean;
+}
+
+/** A draft with what the room has made of it. */
+export interface Posting {
+  readonly draft: Draft;
+  readonly reply: Reply | undefined;
+  /** Retries that came while this one was under way; answered with it. */
+  joined: Reply[] | undefined;
+  /** Set when decided. */
+  entry: Entry | undefined;
+  /** Derived writes that follow the entry (rule 12). */
+  derived: readonly DerivedWrite[] | undefined;
+  /** Bytes reserved in the writer's bound. */
+  bytes: number;
+  /** Monotonic ms of the decision, for the store latency. */
+  decidedAt: number;
+}
+
+/** A fresh posting. */
+export function posting(draft: Draft, reply: Reply | undefined): Posting {
+  return { draft, reply, joined: undefined, entry: undefined, derived: undefined, bytes: 0, decidedAt: 0 };
+}
+
+/** Tells everybody who waits that the entry has its place. */
+export function answerAccepted(done: Posting): void {
+  const entry = done.entry as Entry;
+  done.reply?.accepted(entry);
+  if (done.joined) for (const reply of done.joined) reply.accepted(entry);
+}
+
+/** Tells everybody who waits that the entry is durable. */
+export function answerStored(done: Posting): void {
+  const entry = done.entry as Entry;
+  done.reply?.stored(entry);
+  if (done.joined) for (const reply of done.joined) reply.stored(entry);
+}
+
+/** Tells everybody who waits that nothing will come of it. */
+export function answerRefused(done: Posting, refusal: Refusal): void {
+  done.reply?.refused(refusal);
+  if (done.joined) for (const reply of done.joined) reply.refused(refusal);
+}

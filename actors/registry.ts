@@ -1,0 +1,160 @@
+/**
+ * The connections of one node, by id and by user, and the sweep that ends what must end: silent ones,
+ * those that never said CONNECT, and those whose token is over. No timer per connection.
+ */
+import type { Clock, Timer } from "./clock.ts";
+import type { CodeWord } from "./codes.ts";
+import type { Connection } from "./connection.ts";
+import type { Limits } from "./limits.ts";
+
+/** What the registry tells its node. */
+export interface Watcher {
+  /** The user's first connection here, after none for longer than the grace. */
+  online(user: string): void;
+  /** None left, and the grace is over. */
+  offline(user: string): void;
+}
+
+/** What the registry needs. */
+export interface RegistryOptions {
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly watcher: Watcher;
+}
+
+/** How often all connections are looked at, ms; a token's end is in force within 1 s (promise 7). */
+const SWEEP_MS = 500;
+
+/** All connections of one node. */
+export class Registry {
+  readonly #options: RegistryOptions;
+  readonly #byId = new Map<string, Connection>();
+  /** First connection of each signed-in user; the others follow by `nextOfUser`. */
+  readonly #byUser = new Map<string, Connection>();
+  /** Users in their grace, with its end. */
+  readonly #leaving = new Map<string, number>();
+  #timer: Timer | undefined;
+
+  constructor(options: RegistryOptions) {
+    this.#options = options;
+    this.#schedule();
+  }
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  /** Users with a connection here. */
+  get users(): number {
+    return this.#byUser.size;
+  }
+
+  add(connection: Connection): void {
+    this.#byId.set(connection.id, connection);
+  }
+
+  get(id: string): Connection | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** All connections, oldest first. */
+  all(): IterableIterator<Connection> {
+    return this.#byId.values();
+  }
+
+  signedIn(connection: Connection): void {
+    const user = connection.user;
+    const first = this.#byUser.get(user);
+    connection.nextOfUser = first;
+    this.#byUser.set(user, connection);
+    if (!first && !this.#leaving.delete(user)) this.#options.watcher.online(user);
+  }
+
+  /** Forgets a connection; harmless when it is forgotten already. */
+  remove(connection: Connection): void {
+    if (!this.#byId.delete(connection.id)) return;
+    const user = connection.user;
+    const first = this.#byUser.get(user);
+    if (!first) return;
+    if (first === connection) {
+      if (connection.nextOfUser) this.#byUser.set(user, connection.nextOfUser);
+      else this.#byUser.delete(user);
+    } else {
+      for (let at: Connection | undefined = first; at; at = at.nextOfUser) {
+        if (at.nextOfUser !== connection) continue;
+        at.nextOfUser = connection.nextOfUser;
+        break;
+      }
+    }
+    connection.nextOfUser = undefined;
+    if (!this.#byUser.has(user)) {
+      this.#leaving.set(user, this.#options.clock.monotonic() + this.#options.limits.presenceGraceMs);
+    }
+  }
+
+  /** Whether the user has a connection here, or had one within the grace. */
+  isOnline(user: string): boolean {
+    return this.#byUser.has(user) || this.#leaving.has(user);
+  }
+
+  /** The connections of one user. */
+  ofUser(user: string): Connection[] {
+    const list: Connection[] = [];
+    for (let at = this.#byUser.get(user); at; at = at.nextOfUser) list.push(at);
+    return list;
+  }
+
+  /** Ends a user's connections whose token it was, or all of those issued before a time. */
+  revoke(user: string, token: string | undefined, beforeMs: number): void {
+    for (const connection of this.ofUser(user)) {
+      const claims = connection.claims;
+      if (!claims) continue;
+      const met = token === undefined ? claims.issuedAtMs < beforeMs : claims.jti === token || claims.sid === token;
+      if (met) connection.end("token-revoked");
+    }
+  }
+
+  #schedule(): void {
+    this.#timer = this.#options.clock.after(SWEEP_MS, () => {
+      this.sweep();
+      this.#schedule();
+    });
+  }
+
+  /** Looks at every connection once. */
+  sweep(): void {
+    const now = this.#options.clock.now();
+    const mono = this.#options.clock.monotonic();
+    const { connectMs } = this.#options.limits;
+    for (const connection of this.#byId.values()) {
+      const over = overdue(connection, { now, mono, connectMs });
+      if (over) {
+        connection.end(over);
+      } else if (connection.beatMs > 0 && mono >= connection.beatAt) {
+        connection.beatAt = mono + connection.beatMs;
+        connection.link.beat();
+      }
+    }
+    for (const [user, until] of this.#leaving) {
+      if (until > mono) continue;
+      this.#leaving.delete(user);
+      this.#options.watcher.offline(user);
+    }
+  }
+
+  stop(): void {
+    if (this.#timer) this.#options.clock.cancel(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+function overdue(
+  connection: Connection,
+  at: { readonly now: number; readonly mono: number; readonly connectMs: number },
+): CodeWord | undefined {
+  const { claims } = connection;
+  if (!claims) return at.now - connection.openedAt > at.connectMs ? "connect-timeout" : undefined;
+  if (claims.expiresAtMs <= at.now) return "token-expired";
+  if (connection.silenceMs > 0 && at.mono - connection.seenAt > connection.silenceMs) return "heartbeat-lost";
+  return undefined;
+}

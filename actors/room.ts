@@ -1,0 +1,444 @@
+/**
+ * The actor of one room on its owner: decides the order, knows members and duplicates.
+ *
+ *   opening ──(head, members, last derived writes)──→ open ──(nobody in it, all stored)──→ closed
+ *
+ * Commands run one at a time through the mailbox; a SEND that needs nothing from a store is decided in the
+ * turn it comes in. Nothing is shown before the hot log accepted it (rule 4).
+ */
+import Denque from "denque";
+import type { Archive, DerivedWrite } from "./archive.ts";
+import type { Bus, Pack } from "./bus.ts";
+import type { Clock } from "./clock.ts";
+import { Refusal } from "./codes.ts";
+import type { Counters } from "./counters.ts";
+import { type Entry, type Fate, positionOf } from "./entry.ts";
+import { fateAfter } from "./fate.ts";
+import type { Limits } from "./limits.ts";
+import type { Log } from "./log.ts";
+import type { Markers } from "./markers.ts";
+import type { RoomMarks } from "./marks.ts";
+import { answerAccepted, answerRefused, answerStored, type Draft, type Posting, posting, type Reply } from "./posting.ts";
+import type { RoomPresence } from "./presence.ts";
+import { openRoom } from "./room.open.ts";
+import { memberDraft, type RoomState } from "./room.state.ts";
+import { Window, type WindowBudget, windowKey } from "./window.ts";
+import type { Stored, Writer } from "./writer.ts";
+
+/** What a room needs of its node. */
+export interface RoomHost {
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly archive: Archive;
+  readonly bus: Bus;
+  readonly writer: Writer;
+  readonly log: Log;
+  readonly markers: Markers;
+  readonly counters: Counters;
+  readonly windowBudget: WindowBudget;
+  /** A fresh key for an entry that no client named (rule 8). */
+  edgeKey(): string;
+  presenceOf(room: Room): RoomPresence;
+  marksOf(room: Room): RoomMarks;
+  /** The room is open. */
+  opened(room: Room): void;
+  /** The room is closed and must be forgotten. */
+  forget(room: Room): void;
+}
+
+/** What a room needs of its shard. */
+export interface RoomShard {
+  readonly id: number;
+  readonly term: number;
+  /** The awake rooms of the shard. */
+  readonly rooms: Set<Room>;
+  /** Resolves when the room may be opened. */
+  admitted(room: string): Promise<void>;
+  /** The room has a pack that must leave at the end of the turn. */
+  touch(room: Room): void;
+  /** The hot log does not know our writing any more: own the shard again. */
+  lost(why: string): void;
+}
+
+type Task = { readonly posting: Posting } | { readonly run: () => void | Promise<void>; readonly fail: (refusal: Refusal) => void };
+
+/** One awake room. */
+export class Room implements Stored {
+  readonly id: string;
+  readonly host: RoomHost;
+  readonly shard: RoomShard;
+  readonly presence: RoomPresence;
+  readonly marks: RoomMarks;
+  status: "opening" | "open" | "closed" = "opening";
+  /** Monotonic ms of the last thing that happened here. */
+  usedAt: number;
+  #state: RoomState | undefined;
+  readonly #mailbox = new Denque<Task>();
+  #busy = false;
+  #window: Window;
+  #windowMode: "none" | "memory" | "archive" = "none";
+  /** Decided in this turn, not yet given to the hot log. */
+  #turn: Posting[] = [];
+  #opening = false;
+  /** Accepted and not yet stored. */
+  pending = 0;
+  #waiting: (() => void)[] = [];
+  /** Fates of messages that are decided and not yet derived in the archive. */
+  readonly #fates = new Map<number, Fate>();
+
+  constructor(id: string, shard: RoomShard, host: RoomHost) {
+    this.id = id;
+    this.shard = shard;
+    this.host = host;
+    this.usedAt = host.clock.monotonic();
+    this.presence = host.presenceOf(this);
+    this.marks = host.marksOf(this);
+    this.#window = new Window(host.limits, host.windowBudget);
+    this.#busy = true;
+    openRoom(this).then(
+      (opened) => this.#opened(opened),
+      (error: unknown) => this.#failed(error),
+    );
+  }
+
+  /** The state of an open room. */
+  get state(): RoomState {
+    if (!this.#state) throw new Refusal("room-not-found");
+    return this.#state;
+  }
+
+  #opened(opened: { state: RoomState; hotHead: boolean; unstored: readonly Posting[] } | undefined): void {
+    if (!opened) return this.#failed(new Refusal("room-not-found"));
+    this.#state = opened.state;
+    this.#opening = !opened.hotHead;
+    this.status = "open";
+    this.#busy = false;
+    this.host.opened(this);
+    for (const left of opened.unstored) {
+      this.pending++;
+      this.host.writer.adopt({ room: this, posting: left, urgent: false });
+    }
+    this.#drain();
+  }
+
+  /** The room cannot be opened: everybody who waits is refused, and the room is forgotten. */
+  #failed(error: unknown): void {
+    const refusal = error instanceof Refusal ? error : new Refusal("store-unavailable", undefined, 1_000);
+    if (!(error instanceof Refusal)) this.host.log.warn({ room: this.id, err: error }, "a room could not be opened");
+    this.status = "closed";
+    this.host.forget(this);
+    for (let task = this.#mailbox.shift(); task; task = this.#mailbox.shift()) {
+      if ("posting" in task) answerRefused(task.posting, refusal);
+      else task.fail(refusal);
+    }
+  }
+
+  /** Takes a posting; its reply hears the outcome. */
+  post(item: Posting): void {
+    this.usedAt = this.host.clock.monotonic();
+    if (!this.#busy && this.#mailbox.isEmpty() && this.#decide(item)) return;
+    if (this.#mailbox.length >= this.host.limits.roomMailbox) {
+      answerRefused(item, new Refusal("queue-full", undefined, 1_000));
+      return;
+    }
+    this.#mailbox.push({ posting: item });
+    this.#drain();
+  }
+
+  /** Runs `work` in the room's order, once it is open. Rejects with a `Refusal` when the room is not there. */
+  ask<T>(work: (state: RoomState) => T | Promise<T>): Promise<T> {
+    this.usedAt = this.host.clock.monotonic();
+    return new Promise<T>((resolve, reject) => {
+      if (this.#mailbox.length >= this.host.limits.roomMailbox) {
+        reject(new Refusal("queue-full", undefined, 1_000));
+        return;
+      }
+      const run = async (): Promise<void> => {
+        try {
+          resolve(await work(this.state));
+        } catch (error) {
+          reject(error as Error);
+        }
+      };
+      this.#mailbox.push({ run, fail: reject });
+      this.#drain();
+    });
+  }
+
+  #drain(): void {
+    while (!this.#busy) {
+      const task = this.#mailbox.shift();
+      if (!task) return;
+      if ("posting" in task) {
+        if (this.#decide(task.posting)) continue;
+        this.#mailbox.unshift(task);
+        return;
+      }
+      this.#hold(Promise.resolve(task.run()));
+    }
+  }
+
+  /** Lets nothing else run until `work` is over. */
+  #hold(work: Promise<unknown>): void {
+    this.#busy = true;
+    const go = (): void => {
+      this.#busy = false;
+      this.#drain();
+    };
+    work.then(go, (error: unknown) => {
+      this.host.log.warn({ room: this.id, err: error }, "a room's store did not answer");
+      go();
+    });
+  }
+
+  /** Decides a posting; false when a store must be asked first (it was, and the mailbox goes on after it). */
+  #decide(item: Posting): boolean {
+    try {
+      const { draft } = item;
+      const state = this.state;
+      state.requireSight(draft.sender);
+      if (draft.key.startsWith("c/")) {
+        const first = this.#duplicate(item);
+        if (first === "answered") this.host.counters.duplicates++;
+        if (first !== "none") return first === "answered";
+      }
+      const joins = draft.event === "message" && state.record.type === "public" && !state.members.has(draft.sender);
+      if (joins) this.join(draft.sender, draft.senderName);
+      this.place(item);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      answerRefused(item, error);
+    }
+    return true;
+  }
+
+  /** Rule 9: a retry is answered as the first one; `asked` when the archive had to be asked. */
+  #duplicate(item: Posting): "none" | "answered" | "asked" {
+    const key = windowKey(item.draft.sender, item.draft.key);
+    if (this.#windowMode === "none") {
+      this.#hold(this.#loadWindow());
+      return "asked";
+    }
+    const found = this.#window.find(key, this.state.offset, this.host.clock.now());
+    if (found?.posting) {
+      if (item.reply) {
+        found.posting.joined = found.posting.joined ?? [];
+        found.posting.joined.push(item.reply);
+        if (found.offset <= this.state.accepted.offset) item.reply.accepted(found.posting.entry as Entry);
+      }
+      return "answered";
+    }
+    if (found?.entry) {
+      item.reply?.accepted(found.entry);
+      item.reply?.stored(found.entry);
+      return "answered";
+    }
+    if (this.#windowMode === "memory" || this.#looked === item) return "none";
+    this.#hold(this.#lookUp(item));
+    return "asked";
+  }
+
+  /** The posting for which the archive was just asked. */
+  #looked: Posting | undefined;
+
+  /** Asks the archive for a key, when the node has no room for the window in memory. */
+  async #lookUp(item: Posting): Promise<void> {
+    const { archive, clock, limits } = this.host;
+    const entry = await archive.byKey(this.id, item.draft.sender, item.draft.key);
+    this.#looked = item;
+    const young = entry && entry.offset > this.state.offset - limits.windowEntries && entry.at > clock.now() - limits.windowMs;
+    if (young) this.#window.load(entry);
+  }
+
+  async #loadWindow(): Promise<void> {
+    const { archive, clock, limits } = this.host;
+    const entries: Entry[] = [];
+    let before = this.state.offset + 1;
+    const oldest = Math.max(0, this.state.offset - limits.windowEntries);
+    while (before > oldest + 1) {
+      const page = await archive.page(this.id, { after: oldest, before, limit: 500, end: "last" });
+      const first = page[0];
+      if (!first) break;
+      for (let i = page.length - 1; i >= 0; i--) entries.push((page[i] as { entry: Entry }).entry);
+      before = first.entry.offset;
+      if (first.entry.at <= clock.now() - limits.windowMs) break;
+    }
+    for (let i = entries.length - 1; i >= 0; i--) {
+      const entry = entries[i] as Entry;
+      if (entry.key.startsWith("c/")) this.#window.load(entry);
+    }
+    this.#windowMode = "memory";
+    this.#boundWindow();
+  }
+
+  /** Beyond the node's bound this room's stored keys are looked up in the archive instead. */
+  #boundWindow(): void {
+    if (this.#windowMode !== "memory" || this.host.windowBudget.bytes <= this.host.limits.windowBytes) return;
+    this.#windowMode = "archive";
+    this.#window.forgetStored();
+  }
+
+  /** Makes a user a member of a public room, as the first SEND or a join does. */
+  join(user: string, name: string): void {
+    this.changeMember({ user, name, role: "member", change: "joined", by: { id: user, name } }, undefined);
+  }
+
+  /** Appends a member change; the state is changed with it. */
+  changeMember(
+    change: { user: string; name: string; role: "admin" | "member" | "none"; change: "added" | "joined" | "left" | "removed" | "role"; by: { id: string; name: string } },
+    reply: Reply | undefined,
+  ): Entry {
+    const { members } = this.state;
+    if (!members.has(change.user) && members.size >= this.host.limits.membersPerRoom) throw new Refusal("room-full");
+    const said = { user: change.user, change: change.change, by: change.by.id };
+    return this.append({ ...memberDraft(said, change.role, change.name), sender: change.by.id, senderName: change.by.name }, reply);
+  }
+
+  /** Appends an entry that the node itself words; answers it decided. */
+  append(draft: Omit<Draft, "key">, reply: Reply | undefined): Entry {
+    const item = posting({ ...draft, key: this.host.edgeKey() }, reply);
+    this.place(item);
+    return item.entry as Entry;
+  }
+
+  /** Gives a posting its place in the order. Throws when the writer has no place for it. */
+  place(item: Posting): void {
+    const { host, state } = this;
+    const bytes = item.draft.body.byteLength + item.draft.key.length + 512;
+    host.writer.reserve(bytes);
+    const entry = state.decide(item.draft, this.shard.term, host.clock.now());
+    item.entry = entry;
+    item.bytes = bytes;
+    item.decidedAt = host.clock.monotonic();
+    if (entry.event === "member") item.derived = state.applyMember(entry);
+    else if (entry.ref > 0) item.derived = this.#applyFate(entry);
+    if (item.draft.key.startsWith("c/")) {
+      this.#window.add(windowKey(entry.sender, entry.key), item);
+      this.#boundWindow();
+    }
+    if (this.#turn.length === 0) this.shard.touch(this);
+    this.#turn.push(item);
+  }
+
+  /** The fate of a message as far as it is decided, given what the archive says. */
+  fateOf(offset: number, archived: Fate | undefined): Fate | undefined {
+    const mine = this.#fates.get(offset);
+    return mine && (!archived || mine.rev > archived.rev) ? mine : archived;
+  }
+
+  /** Remembers what the archive says of a message, before an entry about it is appended. */
+  rememberFate(offset: number, fate: Fate | undefined): void {
+    const newest = this.fateOf(offset, fate);
+    if (newest) this.#fates.set(offset, newest);
+  }
+
+  #applyFate(entry: Entry): DerivedWrite[] {
+    const fate = fateAfter(this.#fates.get(entry.ref), entry);
+    if (!fate) return [];
+    this.#fates.set(entry.ref, fate);
+    return [{ kind: "fate", roomId: this.id, offset: entry.ref, fate }];
+  }
+
+  /** Takes the postings of this turn for the hot log. */
+  takePack(): { pack: Pack; postings: readonly Posting[] } {
+    const postings = this.#turn;
+    this.#turn = [];
+    const entries = postings.map((item) => item.entry as Entry);
+    const opening = this.#opening;
+    return { pack: { room: this.id, prevTerm: (entries[0] as Entry).prevTerm, entries, opening }, postings };
+  }
+
+  /** The hot log has the pack: it may be shown, and goes to the writer. Called after the publish. */
+  onAccepted(postings: readonly Posting[]): void {
+    this.#opening = false;
+    const last = postings[postings.length - 1] as Posting;
+    this.state.accepted = positionOf(last.entry as Entry);
+    this.pending += postings.length;
+    const { pair } = this.state.record;
+    for (const item of postings) {
+      if (pair) this.#copyToQueues(pair, item.entry as Entry);
+      answerAccepted(item);
+      this.host.writer.enqueue({ room: this, posting: item, urgent: item.reply?.urgent === true });
+    }
+  }
+
+  /** Messages of a direct room also go to the queues of its two users, at most once (design 3). */
+  #copyToQueues(pair: readonly [string, string], entry: Entry): void {
+    if (entry.event !== "message") return;
+    for (const user of pair) this.host.bus.notify({ kind: "entry", user, entry });
+  }
+
+  onStored(postings: readonly Posting[]): void {
+    const last = (postings[postings.length - 1] as Posting).entry as Entry;
+    this.pending -= postings.length;
+    if (last.offset > this.state.stored.offset) this.state.stored = positionOf(last);
+    for (const item of postings) {
+      const entry = item.entry as Entry;
+      if (item.draft.key.startsWith("c/")) this.#settle(item);
+      if (entry.ref > 0 && this.#fates.get(entry.ref)?.rev === entry.offset) this.#fates.delete(entry.ref);
+      if (entry.event === "message") this.host.markers.sent(this.id, entry);
+      answerStored(item);
+    }
+    if (this.pending === 0 && this.#waiting.length > 0) {
+      const waiting = this.#waiting;
+      this.#waiting = [];
+      for (const resolve of waiting) resolve();
+    }
+    if (this.status === "closed") return;
+    this.marks.stored(this.state.stored.offset);
+    const { bus, clock } = this.host;
+    if (this.#window.size > 0) this.#window.prune(this.state.offset, clock.now());
+    this.#boundWindow();
+    bus.stored(this.shard.id, this.shard.term, this.id, this.state.stored).then(
+      (mine) => mine || this.shard.lost("a trim met another term"),
+      (error: unknown) => this.host.log.warn({ room: this.id, err: error }, "a trim was not answered"),
+    );
+  }
+
+  #settle(item: Posting): void {
+    const key = windowKey(item.draft.sender, item.draft.key);
+    if (this.#windowMode === "archive") this.#window.drop(key);
+    else this.#window.settle(key, item);
+  }
+
+  onConflict(postings: readonly Posting[]): void {
+    this.pending -= postings.length;
+    this.host.log.error({ room: this.id, entries: postings.length }, "another entry stands where ours was to be stored");
+    this.close();
+    this.shard.lost("a stored entry is not ours");
+    for (const item of postings) answerRefused(item, new Refusal("store-unavailable", "The room is being reopened.", 1_000));
+  }
+
+  /** Resolves when all that was accepted is stored. */
+  settled(): Promise<void> {
+    if (this.pending === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Whether nothing keeps the room awake and all it logged is stored (rule 13). */
+  maySleep(now: number): boolean {
+    return (
+      this.status === "open" &&
+      this.pending === 0 &&
+      !this.#busy &&
+      this.#turn.length === 0 &&
+      this.#mailbox.isEmpty() &&
+      this.presence.size === 0 &&
+      now - this.usedAt >= this.host.limits.roomIdleMs
+    );
+  }
+
+  /** Ends the room in memory; what comes next opens it again from the archive. */
+  close(): void {
+    if (this.status === "closed") return;
+    this.status = "closed";
+    this.#window.clear();
+    this.presence.clear();
+    this.host.forget(this);
+    const refusal = new Refusal("store-unavailable", "The room is being reopened.", 1_000);
+    for (let task = this.#mailbox.shift(); task; task = this.#mailbox.shift()) {
+      if ("posting" in task) answerRefused(task.posting, refusal);
+      else task.fail(refusal);
+    }
+  }
+}

@@ -1,0 +1,356 @@
+/** The face of the engine towards REST: rooms and their members. Whatever changes a room goes through its actor. */
+import type { Archive, MarkerRecord, MemberRecord, Role, RoomRecord, RoomType } from "./archive.ts";
+import type { Caller, Page, PageOf, PresenceView, RoomView } from "./chat.ts";
+import { Refusal, StoreFailure } from "./codes.ts";
+import { type ArchivedEntry, type Entry, isUserId } from "./entry.ts";
+import type { Node } from "./node.ts";
+import type { Reply } from "./posting.ts";
+import type { Room } from "./room.ts";
+import type { RoomState } from "./room.state.ts";
+
+/** Members named at a room's creation; more are added one by one. */
+const FIRST_MEMBERS_MOST = 256;
+/** Rooms asked at once for their presence. */
+export const COUNTS_MOST = 200;
+
+/** A reply that settles a promise once the entry is stored. */
+export function untilStored(resolve: (entry: Entry) => void, reject: (refusal: Refusal) => void): Reply {
+  return { urgent: true, accepted() {}, stored: resolve, refused: reject };
+}
+
+/** Rooms and members. `MessageService` adds the messages. */
+export class RoomService {
+  readonly node: Node;
+  readonly #newId: () => string;
+
+  /** `newId` makes room ids: `[a-z0-9-]{1,64}`, never twice. */
+  constructor(node: Node, newId: () => string) {
+    this.node = node;
+    this.#newId = newId;
+    node.makeDirect = async (from, to) => (await this.#direct(from, to)).id;
+  }
+
+  get archive(): Archive {
+    return this.node.archive;
+  }
+
+  async createRoom(caller: Caller, room: { name: string; type: RoomType; members: readonly string[] }): Promise<RoomView> {
+    const others = [...new Set(room.members)].filter((user) => user !== caller.id);
+    if (others.length > FIRST_MEMBERS_MOST) throw new Refusal("bad-request", `At most ${FIRST_MEMBERS_MOST} members at first.`);
+    for (const user of others) if (!isUserId(user)) throw new Refusal("bad-request", `${JSON.stringify(user)} is no user id.`);
+    if (room.type === "direct") {
+      const other = others[0];
+      if (other === undefined || others.length > 1) throw new Refusal("bad-request", "A direct room has one other member.");
+      return this.room(caller, (await this.#direct(caller, other)).id);
+    }
+    const record: RoomRecord = {
+      id: this.#newId(),
+      name: room.name,
+      type: room.type,
+      createdAt: this.node.clock.now(),
+      createdBy: caller.id,
+      rev: 1,
+    };
+    await this.#store(() => this.archive.createRoom(record));
+    await this.#addFirst(record.id, caller, { first: "admin", others });
+    return this.room(caller, record.id);
+  }
+
+  async #direct(from: Caller, to: string): Promise<RoomRecord> {
+    if (to === from.id) throw new Refusal("forbidden", "A direct room has two users.");
+    if (!isUserId(to)) throw new Refusal("bad-request", `${JSON.stringify(to)} is no user id.`);
+    const pair: readonly [string, string] = from.id < to ? [from.id, to] : [to, from.id];
+    const wanted: RoomRecord = {
+      id: this.#newId(),
+      name: "",
+      type: "direct",
+      createdAt: this.node.clock.now(),
+      createdBy: from.id,
+      pair,
+      rev: 1,
+    };
+    const { room } = await this.#store(() => this.archive.createRoom(wanted));
+    // Also for a room that is there: the process may have died between the room and its members.
+    const added = await this.#addFirst(room.id, from, { first: "member", others: [to] });
+    if (added) this.node.bus.notify({ kind: "notice", user: to, event: "direct", room: room.id, by: from.id });
+    return room;
+  }
+
+  /** Adds the caller and others where they are missing; true when anybody was. */
+  async #addFirst(
+    roomId: string,
+    caller: Caller,
+    members: { readonly first: "admin" | "member"; readonly others: readonly string[] },
+  ): Promise<boolean> {
+    const names = new Map<string, string>();
+    for (const user of members.others) names.set(user, (await this.node.options.nameOf(user)) ?? user);
+    const room = this.node.room(roomId);
+    const added: string[] = [];
+    const stored: Promise<Entry>[] = [];
+    await room.ask((state) => {
+      for (const user of [caller.id, ...members.others]) {
+        if (state.members.has(user)) continue;
+        const role = user === caller.id ? members.first : "member";
+        const name = user === caller.id ? caller.name : (names.get(user) as string);
+        added.push(user);
+        stored.push(changed(room, { user, name, role, change: user === caller.id ? "joined" : "added", by: caller }));
+      }
+    });
+    await Promise.all(stored);
+    for (const user of added) if (user !== caller.id) this.#tell(user, "added", roomId, caller);
+    return added.length > 0;
+  }
+
+  #tell(user: string, event: "added" | "removed", room: string, by: Caller): void {
+    this.node.bus.notify({ kind: "notice", user, event, room, by: by.id });
+  }
+
+  async myRooms(caller: Caller, page: PageOf): Promise<Page<RoomView>> {
+    const rooms = await this.#store(() => this.archive.roomsOf(caller.id, keyPage(page)));
+    return this.#viewPage(caller, rooms, page);
+  }
+
+  async publicRooms(caller: Caller, page: PageOf): Promise<Page<RoomView>> {
+    const rooms = await this.#store(() => this.archive.publicRooms(keyPage(page)));
+    return this.#viewPage(caller, rooms, page);
+  }
+
+  async #viewPage(caller: Caller, rooms: readonly RoomRecord[], page: PageOf): Promise<Page<RoomView>> {
+    const shown = rooms.slice(0, page.limit);
+    const items = await Promise.all(shown.map((record) => this.#view(caller, record)));
+    return { items, next: rooms.length > page.limit ? shown[shown.length - 1]?.id : undefined };
+  }
+
+  async room(caller: Caller, roomId: string): Promise<RoomView> {
+    const room = this.node.room(roomId);
+    const record = await room.ask((state) => {
+      state.requireSight(caller.id);
+      return state.record;
+    });
+    return this.#view(caller, record);
+  }
+
+  /** A room as the caller sees it; from memory where it is awake, else from the archive, which is then the truth. */
+  async #view(caller: Caller, record: RoomRecord): Promise<RoomView> {
+    const awake = this.node.rooms.get(record.id);
+    const state = awake?.status === "open" ? awake.state : undefined;
+    const [marker, lastMessage, head, member] = await Promise.all([
+      this.node.markers.of(record.id, caller.id),
+      this.#lastMessage(record.id),
+      state ? undefined : this.archive.head(record.id),
+      state ? state.members.get(caller.id) : this.archive.member(record.id, caller.id),
+    ]);
+    const peer = record.pair?.find((user) => user !== caller.id);
+    const count = state?.count ?? head?.count ?? 0;
+    return {
+      id: record.id,
+      name: peer === undefined ? (state?.record.name ?? record.name) : await this.#nameOf(record.id, peer),
+      type: record.type,
+      role: member?.role ?? "none",
+      headOffset: state?.accepted.offset ?? head?.offset ?? 0,
+      storedOffset: state?.stored.offset ?? head?.offset ?? 0,
+      unread: unreadOf(count, marker, member),
+      readOffset: marker.read,
+      lastMessage,
+      peer,
+    };
+  }
+
+  async #nameOf(room: string, user: string): Promise<string> {
+    const awake = this.node.rooms.get(room);
+    const member = awake?.status === "open" ? awake.state.members.get(user) : await this.archive.member(room, user);
+    return member?.name ?? user;
+  }
+
+  async #lastMessage(room: string): Promise<ArchivedEntry | undefined> {
+    const page = await this.archive.page(room, { limit: 20, end: "last" });
+    return page.findLast((item) => item.entry.event === "message");
+  }
+
+  async renameRoom(caller: Caller, roomId: string, name: string): Promise<RoomView> {
+    await this.#changeRecord(caller, roomId, { name });
+    return this.room(caller, roomId);
+  }
+
+  async deleteRoom(caller: Caller, roomId: string): Promise<void> {
+    if (roomId === GENERAL.id) throw new Refusal("forbidden", "The room general cannot be deleted.");
+    await this.#changeRecord(caller, roomId, { deletedAt: this.node.clock.now() });
+    this.node.dissolve(roomId);
+    this.node.rooms.get(roomId)?.close();
+  }
+
+  async #changeRecord(caller: Caller, roomId: string, change: { name?: string; deletedAt?: number }): Promise<void> {
+    await this.node.room(roomId).ask(async (state) => {
+      state.requireAdmin(caller.id);
+      if (state.record.type === "direct") throw new Refusal("forbidden", "A direct room stays as it is.");
+      const record = { ...state.record, ...change, rev: state.record.rev + 1 };
+      await this.#store(() => this.archive.derive([{ kind: "room", room: record }]));
+      state.record = record;
+    });
+  }
+
+  async join(caller: Caller, roomId: string): Promise<RoomView> {
+    await this.#change(roomId, (room, state) => {
+      state.requireSight(caller.id);
+      if (state.members.has(caller.id)) return undefined;
+      return changed(room, { user: caller.id, name: caller.name, role: "member", change: "joined", by: caller });
+    });
+    return this.room(caller, roomId);
+  }
+
+  async leave(caller: Caller, roomId: string): Promise<void> {
+    await this.#change(roomId, (room, state) => {
+      state.requireSight(caller.id);
+      if (!state.members.has(caller.id)) return undefined;
+      if (state.record.type === "direct") throw new Refusal("forbidden", "A direct room keeps its two users.");
+      state.requireAnotherAdmin(caller.id);
+      return changed(room, { user: caller.id, name: caller.name, role: "none", change: "left", by: caller });
+    });
+  }
+
+  /** Runs a member change in the room's order; resolves once its entry is stored. */
+  async #change(roomId: string, work: (room: Room, state: RoomState) => Promise<Entry> | undefined): Promise<boolean> {
+    const room = this.node.room(roomId);
+    let stored: Promise<Entry> | undefined;
+    await room.ask((state) => {
+      stored = work(room, state);
+    });
+    await stored;
+    return stored !== undefined;
+  }
+
+  async members(caller: Caller, roomId: string, page: PageOf): Promise<Page<MemberRecord>> {
+    const list = await this.node.room(roomId).ask((state) => {
+      state.requireSight(caller.id);
+      const after = page.cursor ?? "";
+      const users = [...state.members.keys()].filter((user) => user > after).sort(byCodeUnits);
+      return users.slice(0, page.limit + 1).map((user) => state.members.get(user) as MemberRecord);
+    });
+    const items = list.slice(0, page.limit);
+    return { items, next: list.length > page.limit ? items[items.length - 1]?.user : undefined };
+  }
+
+  async addMember(caller: Caller, roomId: string, user: { id: string; name: string; role: Role }): Promise<MemberRecord> {
+    const role = user.role === "admin" ? "admin" : "member";
+    const name = user.name || ((await this.node.options.nameOf(user.id)) ?? user.id);
+    const fresh = await this.#change(roomId, (room, state) => {
+      state.requireAdmin(caller.id);
+      if (state.record.type === "direct") throw new Refusal("forbidden", "A direct room has two users.");
+      if (state.members.has(user.id)) return undefined;
+      return changed(room, { user: user.id, name, role, change: "added", by: caller });
+    });
+    if (fresh) this.#tell(user.id, "added", roomId, caller);
+    return this.#member(roomId, user.id);
+  }
+
+  async setRole(caller: Caller, roomId: string, user: string, role: Role): Promise<MemberRecord> {
+    const wanted = role === "admin" ? "admin" : "member";
+    await this.#change(roomId, (room, state) => {
+      state.requireAdmin(caller.id);
+      const member = state.members.get(user);
+      if (!member) throw new Refusal("user-not-found", "Not a member of the room.");
+      if (state.record.type === "direct") throw new Refusal("forbidden", "A direct room has no admins.");
+      if (member.role === wanted) return undefined;
+      if (wanted === "member") state.requireAnotherAdmin(user);
+      return changed(room, { user, name: member.name, role: wanted, change: "role", by: caller });
+    });
+    return this.#member(roomId, user);
+  }
+
+  async removeMember(caller: Caller, roomId: string, user: string): Promise<void> {
+    if (user === caller.id) return this.leave(caller, roomId);
+    const gone = await this.#change(roomId, (room, state) => {
+      state.requireAdmin(caller.id);
+      const member = state.members.get(user);
+      if (!member) throw new Refusal("user-not-found", "Not a member of the room.");
+      if (state.record.type === "direct") throw new Refusal("forbidden", "A direct room keeps its two users.");
+      state.requireAnotherAdmin(user);
+      return changed(room, { user, name: member.name, role: "none", change: "removed", by: caller });
+    });
+    if (gone) this.#tell(user, "removed", roomId, caller);
+  }
+
+  #member(roomId: string, user: string): Promise<MemberRecord> {
+    return this.node.room(roomId).ask((state) => {
+      const member = state.members.get(user);
+      if (!member) throw new Refusal("user-not-found", "Not a member of the room.");
+      return member;
+    });
+  }
+
+  async presence(caller: Caller, roomId: string): Promise<PresenceView> {
+    const room = this.node.room(roomId);
+    return room.ask((state) => {
+      state.requireSight(caller.id);
+      return { count: room.presence.size, users: room.presence.list(this.node.limits.presenceListed) };
+    });
+  }
+
+  async markRead(caller: Caller, roomId: string, offset: number): Promise<{ readOffset: number; unread: number }> {
+    const room = this.node.room(roomId);
+    const member = await room.ask((state) => {
+      state.requireSight(caller.id);
+      return state.members.get(caller.id);
+    });
+    const marker = await room.marks.raise(caller.id, "read", offset);
+    await this.#store(() => this.node.markers.flush());
+    return { readOffset: marker.read, unread: unreadOf(room.state.count, marker, member) };
+  }
+
+  async counts(caller: Caller, rooms: readonly string[]): Promise<Readonly<Record<string, number>>> {
+    const counts: Record<string, number> = {};
+    for (const id of rooms.slice(0, COUNTS_MOST)) {
+      const room = this.node.rooms.get(id);
+      if (room?.status === "open") {
+        if (room.state.maySee(caller.id)) counts[id] = room.presence.size;
+        continue;
+      }
+      // A room that sleeps has nobody in it; whether the caller may know of it, the archive says.
+      const record = await this.#store(() => this.archive.room(id));
+      if (!record || record.deletedAt !== undefined) continue;
+      const member = record.type === "public" || (await this.archive.member(id, caller.id))?.role;
+      if (member && member !== "none") counts[id] = 0;
+    }
+    return counts;
+  }
+
+  /** Turns a store's silence into a coded refusal. */
+  async #store<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof StoreFailure)) throw error;
+      this.node.log.warn({ err: error }, "the archive did not answer");
+      throw new Refusal("store-unavailable", undefined, 1_000);
+    }
+  }
+}
+
+/** The room that every data set has; it belongs to nobody and cannot be deleted. */
+export const GENERAL: RoomRecord = Object.freeze({
+  id: "general",
+  name: "general",
+  type: "public",
+  createdAt: 0,
+  createdBy: "",
+  rev: 1,
+});
+
+function changed(room: Room, change: Parameters<Room["changeMember"]>[0]): Promise<Entry> {
+  return new Promise((resolve, reject) => {
+    room.changeMember(change, untilStored(resolve, reject));
+  });
+}
+
+function keyPage(page: PageOf): { after?: string; limit: number } {
+  return page.cursor === undefined ? { limit: page.limit + 1 } : { after: page.cursor, limit: page.limit + 1 };
+}
+
+function unreadOf(count: number, marker: MarkerRecord, member: MemberRecord | undefined): number {
+  if (!member || member.role === "none") return 0;
+  return Math.max(0, count - marker.readCount);
+}
+
+function byCodeUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,198 @@
+/**
+ * One shard on its owner: the term under which its rooms write, and the packs of a turn on their way to the
+ * hot log, one append in flight at a time (rule 2). An answer of `lost` or `stale` means: own it again.
+ */
+import { type Actor, createActor } from "xstate";
+import type { Archive } from "./archive.ts";
+import type { AppendAnswer, Bus, Pack } from "./bus.ts";
+import type { Clock } from "./clock.ts";
+import type { Counters } from "./counters.ts";
+import type { Lease, Leases } from "./leases.ts";
+import type { Log } from "./log.ts";
+import { answerRefused, type Posting } from "./posting.ts";
+import { Refusal } from "./codes.ts";
+import type { Room, RoomShard } from "./room.ts";
+import { shardMachine } from "./shard.machine.ts";
+
+/** What a shard needs of its node. */
+export interface ShardHost {
+  readonly name: string;
+  readonly archive: Archive;
+  readonly bus: Bus;
+  readonly leases: Leases;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  /** Flush this shard at the end of the turn. */
+  flushSoon(shard: Shard): void;
+  /** Gives postings of a room that was closed to its next opening, in order. */
+  repost(room: string, postings: readonly Posting[]): void;
+}
+
+/** Pause before an append whose outcome is unknown is repeated, and before another try to own a shard, ms. */
+const AGAIN_MS = 50;
+
+interface Sent {
+  readonly room: Room;
+  readonly postings: readonly Posting[];
+}
+
+/** A shard. */
+export class Shard implements RoomShard {
+  readonly id: number;
+  term = 0;
+  readonly rooms = new Set<Room>();
+  readonly #host: ShardHost;
+  readonly #actor: Actor<typeof shardMachine>;
+  #lease: Lease | undefined;
+  #turn: Room[] = [];
+  #inFlight = false;
+  /** Resolves when the shard is owned; replaced while it is owned again. */
+  ready: Promise<void>;
+  /** Rooms closed with unstored entries; the next opening waits for them. */
+  readonly #settling = new Map<string, Room>();
+
+  constructor(id: number, host: ShardHost) {
+    this.id = id;
+    this.#host = host;
+    this.#actor = createActor(shardMachine).start();
+    this.ready = Promise.resolve();
+  }
+
+  get state(): string {
+    return String(this.#actor.getSnapshot().value);
+  }
+
+  /** Becomes owner: lock, claim, fence (steps 1 to 3); tries again until it does. */
+  own(): Promise<void> {
+    this.ready = this.#own();
+    return this.ready;
+  }
+
+  async #own(): Promise<void> {
+    for (;;) {
+      try {
+        if (await this.#tryToOwn()) return;
+      } catch (error) {
+        this.#host.log.warn({ shard: this.id, err: error }, "a shard could not be owned; trying again");
+      }
+      this.#actor.send({ type: "failed" });
+      await new Promise<void>((resolve) => void this.#host.clock.after(AGAIN_MS, resolve));
+    }
+  }
+
+  async #tryToOwn(): Promise<boolean> {
+    const { archive, bus, leases, name } = this.#host;
+    this.#actor.send({ type: "want" });
+    this.#lease = this.#lease ? await leases.renew(this.#lease) : undefined;
+    this.#lease ??= await leases.acquire(this.id);
+    if (!this.#lease) return false;
+    this.#actor.send({ type: "lockTaken" });
+    const term = await archive.claimTerm(this.id, name, this.#lease.value);
+    const taken = await bus.take(this.id, this.#lease.value, term);
+    if (!taken) return false;
+    this.term = term;
+    this.#actor.send({ type: "fenced" });
+    this.#actor.send({ type: "recovered" });
+    return true;
+  }
+
+  /** Resolves when a room of this shard may be opened. */
+  async admitted(room: string): Promise<void> {
+    await this.ready;
+    const before = this.#settling.get(room);
+    if (before && before.pending > 0) await before.settled();
+    this.#settling.delete(room);
+  }
+
+  touch(room: Room): void {
+    this.#turn.push(room);
+    if (this.#turn.length === 1 && !this.#inFlight) this.#host.flushSoon(this);
+  }
+
+  /** Sends what was decided to the hot log. */
+  flush(): void {
+    if (this.#inFlight || this.#turn.length === 0) return;
+    const rooms = this.#turn;
+    this.#turn = [];
+    const packs: Pack[] = [];
+    const sent: Sent[] = [];
+    for (const room of rooms) {
+      const { pack, postings } = room.takePack();
+      packs.push(pack);
+      sent.push({ room, postings });
+    }
+    this.#inFlight = true;
+    this.#append(packs, sent);
+  }
+
+  #append(packs: readonly Pack[], sent: readonly Sent[]): void {
+    this.#host.bus.append(this.id, this.term, packs).then(
+      (answer) => this.#answered(answer, packs, sent),
+      (error: unknown) => {
+        // The outcome is unknown: the same packs again, until it is known (step 4).
+        this.#host.log.warn({ shard: this.id, err: error }, "an append was not answered; asking again");
+        this.#host.clock.after(AGAIN_MS, () => this.#append(packs, sent));
+      },
+    );
+  }
+
+  #answered(answer: AppendAnswer, packs: readonly Pack[], sent: readonly Sent[]): void {
+    this.#inFlight = false;
+    if (answer === "stale" || answer === "lost") {
+      this.#reown(`an append was ${answer}`, sent);
+      return;
+    }
+    this.#host.bus.publish(packs);
+    const now = this.#host.clock.monotonic();
+    for (const { room, postings } of sent) {
+      for (const item of postings) this.#host.counters.delivery.observe((now - item.decidedAt) / 1_000);
+      room.onAccepted(postings);
+    }
+    if (this.#turn.length > 0) this.#host.flushSoon(this);
+  }
+
+  lost(why: string): void {
+    if (this.state !== "owning") return;
+    this.#reown(why, []);
+  }
+
+  /**
+   * Owns the shard again under a new term. Its rooms are closed and open again from the archive, once what
+   * they logged is stored; what was decided and not accepted is decided again, in order, under its keys.
+   */
+  #reown(why: string, sent: readonly Sent[]): void {
+    this.#host.log.warn({ shard: this.id, term: this.term, why }, "the shard is owned again");
+    this.#actor.send({ type: "lost" });
+    const again = new Map<string, Posting[]>();
+    const keep = (room: Room, postings: readonly Posting[]): void => {
+      again.set(room.id, [...(again.get(room.id) ?? []), ...postings]);
+    };
+    for (const { room, postings } of sent) keep(room, postings);
+    for (const room of this.#turn) keep(room, room.takePack().postings);
+    this.#turn = [];
+    const owned = this.own();
+    for (const room of [...this.rooms]) {
+      if (room.pending > 0) this.#settling.set(room.id, room);
+      room.close();
+    }
+    owned.then(
+      () => {
+        for (const [room, postings] of again) this.#host.repost(room, postings);
+      },
+      () => {
+        for (const postings of again.values()) {
+          for (const item of postings) answerRefused(item, new Refusal("store-unavailable", undefined, 1_000));
+        }
+      },
+    );
+  }
+
+  /** Gives the shard up; nothing of it may be under way. */
+  async release(): Promise<void> {
+    this.#actor.send({ type: "release" });
+    this.#actor.stop();
+    if (this.#lease) await this.#host.leases.release(this.#lease);
+    this.#lease = undefined;
+  }
+}

@@ -1,0 +1,106 @@
+/** Opening and ending subscriptions: the owner grants at a position, the audience attaches from there. */
+import type { Audience } from "./audience.ts";
+import { type CodeWord, Refusal } from "./codes.ts";
+import type { Connection } from "./connection.ts";
+import { ORIGIN } from "./entry.ts";
+import type { Claims } from "./identity.ts";
+import type { Subscription, SubscriptionKind } from "./link.ts";
+import { type From, resume } from "./resume.ts";
+
+/** A SUBSCRIBE. */
+export interface SubscribeRequest {
+  readonly id: string;
+  readonly kind: SubscriptionKind;
+  readonly subject: string;
+  readonly destination: string;
+  readonly ack: Subscription["ack"];
+  readonly receipt: string | undefined;
+}
+
+/** Opens a subscription. Throws or later answers the refusal. */
+export function openSubscription(connection: Connection, request: SubscribeRequest, from: From): void {
+  const { id, kind, subject, destination, ack, receipt } = request;
+  const subscription: Subscription = { id, kind, subject, destination, ack, state: "joining" };
+  if (kind === "queue" && subject !== connection.user) throw new Refusal("forbidden", "Only its own user may read a queue.");
+  connection.subscriptions.push(subscription);
+  if (kind === "queue" || kind === "errors") {
+    subscription.state = "live";
+    if (kind === "queue") connection.link.attach(subscription);
+    return connection.receipt(receipt);
+  }
+  const { node } = connection;
+  const audience = node.audience(subject);
+  if (kind === "log") audience.logs++;
+  else audience.signals++;
+  try {
+    if (node.grantNow(audience, connection.user)) return granted({ connection, subscription, audience, receipt, from });
+  } catch (error) {
+    endSubscription(connection, subscription);
+    throw error;
+  }
+  node.grant(audience, connection.user).then(
+    () => {
+      if (subscription.state !== "ended") granted({ connection, subscription, audience, receipt, from });
+    },
+    (error: unknown) => {
+      if (subscription.state === "ended") return;
+      endSubscription(connection, subscription);
+      const refusal = error instanceof Refusal ? error : new Refusal("store-unavailable", undefined, 1_000);
+      connection.refuse(refusal, { receipt });
+    },
+  );
+}
+
+interface Granted {
+  readonly connection: Connection;
+  readonly subscription: Subscription;
+  readonly audience: Audience;
+  readonly receipt: string | undefined;
+  readonly from: From;
+}
+
+function granted({ connection, subscription, audience, receipt, from }: Granted): void {
+  const { node, link } = connection;
+  const head = audience.position ?? ORIGIN;
+  if (receipt !== undefined) {
+    node.counters.receipts++;
+    link.receipt(receipt, { head });
+  }
+  if (subscription.kind === "signals") {
+    subscription.state = "live";
+    return link.attach(subscription);
+  }
+  const claims = connection.claims as Claims;
+  resume({
+    host: node,
+    audience,
+    link,
+    subscription,
+    from,
+    live: () => {
+      // A removal that came while the replay was under way holds (rule 11).
+      if (audience.removedAfter(claims.sub, head.offset)) return endSubscription(connection, subscription, "removed");
+      node.arrived(subscription.subject, claims);
+    },
+    giveUp: () => connection.end("gap-unfilled"),
+  });
+}
+
+/** Ends a subscription; with a code the client is told, as a last MESSAGE. */
+export function endSubscription(connection: Connection, subscription: Subscription, code?: CodeWord): void {
+  const { node, link } = connection;
+  const wasLive = subscription.state === "live";
+  const wasEnded = subscription.state === "ended";
+  if (wasEnded) return;
+  const at = connection.subscriptions.indexOf(subscription);
+  if (at >= 0) connection.subscriptions.splice(at, 1);
+  if (code) link.ended(subscription, code);
+  if (wasLive) link.detach(subscription);
+  subscription.state = "ended";
+  if (subscription.kind !== "log" && subscription.kind !== "signals") return;
+  const audience = node.audience(subscription.subject);
+  if (subscription.kind === "log") audience.logs--;
+  else audience.signals--;
+  if (wasLive && subscription.kind === "log") node.departed(subscription.subject, connection.user);
+  if (audience.logs + audience.signals === 0) node.unheard(audience);
+}

@@ -1,0 +1,89 @@
+/** Hooks that the parts of the page share. */
+import { createContext } from "preact";
+import { useContext, useEffect, useState } from "preact/hooks";
+import type { Desk } from "./desk.ts";
+import { explain } from "./session.ts";
+import type { State, Store } from "./store.ts";
+
+const HIDDEN_MS = 250; // a hidden page draws this often at most
+
+/** The desk of the page. */
+export const DeskContext = createContext<Desk | undefined>(undefined);
+
+/** The desk of the page. Throws outside of `App`. */
+export function useDesk(): Desk {
+  const desk = useContext(DeskContext);
+  if (desk === undefined) throw new Error("There is no desk around this component.");
+  return desk;
+}
+
+/** The state; a burst of changes draws once per frame. */
+export function useStore(store: Store): State {
+  const [state, setState] = useState(store.state);
+  useEffect(() => {
+    let waiting = false;
+    const draw = () => {
+      waiting = false;
+      setState(store.state);
+    };
+    const stop = store.listen(() => {
+      if (waiting) return;
+      waiting = true;
+      if (document.visibilityState === "visible") requestAnimationFrame(draw);
+      else setTimeout(draw, HIDDEN_MS);
+    });
+    draw();
+    return stop;
+  }, [store]);
+  return state;
+}
+
+/** The time, ms since 1970, renewed every `everyMs` while `running`. */
+export function useNow(everyMs: number, running: boolean): number {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    if (!running) return;
+    setNow(Date.now());
+    const timer = setInterval(() => setNow(Date.now()), everyMs);
+    return () => clearInterval(timer);
+  }, [everyMs, running]);
+  return now;
+}
+
+/** A task of a form or button: whether it runs, what went wrong, and the way to run it. */
+export function useTask(): { busy: boolean; problem: string; run: (task: () => Promise<void>) => void } {
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState("");
+  const run = (task: () => Promise<void>) => {
+    if (busy) return;
+    setBusy(true);
+    setProblem("");
+    task()
+      .catch((error: unknown) => setProblem(explain(error)))
+      .finally(() => setBusy(false));
+  };
+  return { busy, problem, run };
+}
+
+/** The room of the address (`#room/{id}`), renewed with it. */
+export function useRoute(): string | undefined {
+  const [room, setRoom] = useState(routeOf(location.hash));
+  useEffect(() => {
+    const moved = () => setRoom(routeOf(location.hash));
+    addEventListener("hashchange", moved);
+    return () => removeEventListener("hashchange", moved);
+  }, []);
+  return room;
+}
+
+const ROUTE = "#room/";
+
+/** The room that a fragment names. */
+export function routeOf(hash: string): string | undefined {
+  return hash.startsWith(ROUTE) ? hash.slice(ROUTE.length) || undefined : undefined;
+}
+
+/** The fragment of a room. */
+export function routeTo(room: string): string {
+  return `${ROUTE}${room}`;
+}

@@ -1,0 +1,73 @@
+/**
+ * The bare server that Confab is measured against: uWebSockets.js and nothing else. No protocol, no accounts, no order,
+ * no storage. The path of the handshake names the topic; whatever a client sends there makes the server publish one
+ * constant frame to that topic, and answer the sender with another if answers are asked for.
+ *
+ * Usage: `node bare.js PORT MESSAGE_BYTES ANSWER_BYTES`; 0 answer bytes is no answer.
+ *
+ * It is written in the fastest form known for each use. Without answers, what one turn of the event loop brings is
+ * published from one `setImmediate`, outside every handler: inside one the sender's own socket is corked, and more than
+ * 32 messages for its topic are flushed with one system call each. With answers, rooms are many and a turn brings few
+ * messages for each, so publishing in the handler is the faster form: the answer and the message share one write.
+ */
+import uWS from "uWebSockets.js";
+
+interface Session {
+  readonly topic: string;
+}
+
+const BACKPRESSURE_BYTES_MAX = 67_108_864;
+const PAYLOAD_BYTES_MAX = 1_048_576;
+const IDLE_SECONDS_MAX = 120;
+const [port, messageBytes, answerBytes] = process.argv.slice(2).map(Number);
+if (port === undefined || messageBytes === undefined || answerBytes === undefined) {
+  throw new Error("usage: bare.js PORT MESSAGE_BYTES ANSWER_BYTES");
+}
+
+// The load client tells frames apart by their first byte, which is that of a STOMP MESSAGE and RECEIPT.
+const message = Buffer.from("M".padEnd(messageBytes, "x"));
+const answer = Buffer.from("R".padEnd(answerBytes, "x"));
+/** Topics that wait to be published to; the load's window bounds them. */
+const waiting: string[] = [];
+
+const app = uWS.App();
+
+function flush(): void {
+  for (const topic of waiting) app.publish(topic, message, false);
+  waiting.length = 0;
+}
+
+app.ws<Session>("/*", {
+  compression: uWS.DISABLED,
+  maxPayloadLength: PAYLOAD_BYTES_MAX,
+  maxBackpressure: BACKPRESSURE_BYTES_MAX,
+  idleTimeout: IDLE_SECONDS_MAX,
+  upgrade: (response, request, context) => {
+    response.upgrade<Session>(
+      { topic: request.getUrl() },
+      request.getHeader("sec-websocket-key"),
+      "",
+      request.getHeader("sec-websocket-extensions"),
+      context,
+    );
+  },
+  open: (socket) => {
+    socket.subscribe(socket.getUserData().topic);
+  },
+  message: (socket) => {
+    const { topic } = socket.getUserData();
+    if (answerBytes === 0) {
+      if (waiting.push(topic) === 1) setImmediate(flush);
+    } else {
+      app.publish(topic, message, false);
+      socket.send(answer, false);
+    }
+  },
+});
+
+/** The form that takes a host and options together, which the library has and its types leave out. */
+type Listen = (host: string, port: number, options: number, done: (token: unknown) => void) => void;
+const EXCLUSIVE_PORT = 1;
+(app.listen as unknown as Listen).call(app, "127.0.0.1", port, EXCLUSIVE_PORT, (token) => {
+  if (!token) throw new Error(`port ${port} is in use`);
+});

@@ -1,0 +1,49 @@
+/** 1,000 rooms of 10: durable SENDs with receipts a second, against a bare server that publishes and answers. */
+import { compare } from "../compare.ts";
+import { Crowd, type CrowdShape } from "../crowd.ts";
+import type { Figure } from "../report.ts";
+import { startBare, startConfab } from "../targets.ts";
+import type { Options, Scenario } from "./scenario.ts";
+
+const BODY_BYTES = 128;
+const WINDOWS = [100, 1_000];
+const RATIO_LEAST = 0.6;
+
+const SHAPE: CrowdShape = {
+  rooms: 1_000,
+  perRoom: 10,
+  frontPerRoom: 1,
+  frontSampleEvery: 50,
+  audienceSampleEvery: 500,
+  napMs: 150,
+};
+
+async function run({ quick, progress }: Options): Promise<Figure[]> {
+  const common = { until: "answered", bodyBytes: BODY_BYTES } as const;
+  progress(`chat: opening ${SHAPE.rooms * SHAPE.perRoom} connections each`);
+  const confab = new Crowd(await startConfab(), SHAPE);
+  await confab.open();
+  // As in `fanout`: everybody's first SEND is also a member's entry.
+  const first = await confab.run({ ...common, window: 1_000, warmSeconds: 0, seconds: 2 });
+  const bare = new Crowd(await startBare(first.tally.messageBytes, first.tally.receiptBytes), SHAPE);
+  await bare.open();
+  await bare.run({ ...common, window: 1_000, warmSeconds: 0, seconds: 1 });
+  const figures: Figure[] = [];
+  for (const window of WINDOWS) {
+    progress(`chat: window ${window}`);
+    figures.push(
+      await compare(confab, bare, {
+        scenario: "chat",
+        name: `window ${window}`,
+        unit: "SENDs/s",
+        run: { ...common, window, warmSeconds: quick ? 0.3 : 0.5, seconds: quick ? 1 : 3 },
+        rounds: quick ? 3 : 7,
+        weight: 1,
+        bar: { on: "ratio", least: RATIO_LEAST },
+      }),
+    );
+  }
+  return figures;
+}
+
+export const chat: Scenario = { name: "chat", about: "1,000 rooms of 10, every SEND stored and receipted", run };

@@ -1,0 +1,303 @@
+/**
+ * The logs of the embedded archive.
+ *
+ * A room's entries lie together on the disk, so a commit that writes one entry to each of many rooms would
+ * copy and write a page for each of them. Instead entries enter a journal, which only grows at its end, and
+ * stay in memory; a generation of them is later settled into the rooms' places together:
+ *
+ * ```
+ *   insert ─► journal (one commit, synced) ─► resolved; readable from memory
+ *                 │  a generation is full
+ *                 └─► settled room by room into `entries` and `keys` ─► its rows leave the journal
+ * ```
+ * After a crash the journal is read back into memory; settling twice writes the same rows again.
+ */
+import type { Buffer } from "node:buffer";
+import type { Head, InsertOutcome, PageQuery } from "../actors/archive.ts";
+import { StoreFailure } from "../actors/codes.ts";
+import type { Entry } from "../actors/entry.ts";
+import { EntryPacker, offsetBytes, readOffset, unpackPlaced } from "./archive.lmdb.codec.ts";
+import { Generation, hasClientKey, indexOf, lowestIndex } from "./archive.lmdb.overlay.ts";
+import { ABOVE, SettledEntries } from "./archive.lmdb.settled.ts";
+import type { LmdbStore, LmdbTable } from "./lmdb.ts";
+
+/** A journal row of at most this many bytes stays inside one page with a neighbour. */
+const ROW_BYTES = 2_000;
+/** Rooms whose highest offset is remembered, to know a free place without looking. */
+const TAILS_MAX = 100_000;
+
+/** When a generation is settled, and how much of it in one transaction. */
+export interface SettleLimits {
+  readonly entries: number;
+  readonly bytes: number;
+  readonly slice: number;
+}
+
+const SETTLE: SettleLimits = Object.freeze({ entries: 8_192, bytes: 8_388_608, slice: 256 });
+/** Rows settled for each entry inserted meanwhile: two for its place and its key, and some to get ahead. */
+const SETTLE_PACE = 3;
+/** Unsettled entries beyond this many generations are refused: the disk does not keep up, or settling fails. */
+const GENERATIONS_MAX = 8;
+
+/** Logs of rooms over one store. Times and orders as `Archive` says. */
+export class EntryLogs {
+  readonly #store: LmdbStore;
+  readonly #limits: SettleLimits;
+  readonly #settled: SettledEntries;
+  readonly #journal: LmdbTable;
+  readonly #packer = new EntryPacker();
+  #nextRow = 1;
+  #active = new Generation();
+  #settling: Generation | undefined;
+  #running: Promise<void> | undefined;
+  #open = true;
+  /** Entries published since the start. */
+  #inserted = 0;
+  /** Batches in a transaction that is not committed yet. */
+  #staged = new Set<readonly Entry[]>();
+  /** After a failed commit the journal may hold rows that were not published: they are read back. */
+  #doubtful = false;
+  /** Highest offset of a room anywhere, staged ones included. Forgotten when in doubt. */
+  #tails = new Map<string, number>();
+
+  /** Reads the journal back into memory. */
+  constructor(store: LmdbStore, limits: SettleLimits = SETTLE) {
+    this.#store = store;
+    this.#limits = limits;
+    this.#settled = new SettledEntries(store);
+    this.#journal = store.table("journal");
+    this.#readJournal();
+  }
+
+  /** `Archive.insert`. */
+  async insert(entries: readonly Entry[]): Promise<InsertOutcome> {
+    if (this.#isOver()) await this.#makeRoom();
+    // Packed before the transaction, so that nothing in it can fail but the store.
+    const packer = this.#packer;
+    const ends: number[] = [];
+    packer.reset();
+    for (const entry of entries) {
+      packer.packPlaced(entry);
+      ends.push(packer.length);
+    }
+    const packed = packer.copy();
+    const batch: Entry[] = [];
+    try {
+      const row = await this.#store.write(() => this.#stage(entries, batch, { packed, ends }), entries.length);
+      this.#staged.delete(batch);
+      this.#publish(batch, row);
+    } catch (error) {
+      this.#staged.delete(batch);
+      this.#tails.clear();
+      this.#doubtful = true;
+      throw error;
+    }
+    return { stored: batch.length, conflict: batch.length < entries.length };
+  }
+
+  /** `Archive.head`. */
+  head(room: string): Head | undefined {
+    this.#catchUp();
+    let last = this.#active.log(room).at(-1);
+    const other = this.#settling?.log(room).at(-1);
+    if (other && (!last || last.offset < other.offset)) last = other;
+    if (!last || last.offset < this.#settled.lastOffset(room)) last = this.#settled.last(room);
+    return last && { offset: last.offset, term: last.term, count: last.count, at: last.at };
+  }
+
+  /** `Archive.page` without what became of the entries. */
+  page(room: string, query: PageQuery): Entry[] {
+    this.#catchUp();
+    const { limit, end } = query;
+    const after = query.after ?? 0;
+    const before = query.before ?? ABOVE;
+    if (limit <= 0 || before <= after + 1) return [];
+    const found = new Map<number, Entry>();
+    for (const generation of [this.#settling, this.#active]) {
+      const log = generation?.log(room) ?? [];
+      const part = log.slice(indexOf(log, after + 1), indexOf(log, before));
+      for (const entry of end === "first" ? part.slice(0, limit) : part.slice(-limit)) found.set(entry.offset, entry);
+    }
+    // The newest page of a busy room is in memory whole: then the disk has nothing to add.
+    const newest = end === "last" && found.size >= limit && this.#memoryHoldsFrom(room, Math.min(...found.keys()));
+    if (!newest) {
+      const range = { from: after + 1, to: before, limit, reverse: end === "last" };
+      for (const entry of this.#settled.range(room, range, found)) found.set(entry.offset, entry);
+    }
+    const page = [...found.values()].sort((a, b) => a.offset - b.offset);
+    return end === "first" ? page.slice(0, limit) : page.slice(-limit);
+  }
+
+  /** `Archive.byKey`. */
+  async byKey(room: string, sender: string, key: string): Promise<Entry | undefined> {
+    this.#store.read(() => this.#catchUp());
+    const recent = this.#inMemory(room, sender, key);
+    if (!hasClientKey({ key })) return recent ?? this.#settled.search(room, sender, key);
+    const settled = this.#store.read(() => this.#settled.byKey(room, sender, key));
+    return recent && (!settled || settled.offset < recent.offset) ? recent : settled;
+  }
+
+  /** `Archive.offsetAt`. */
+  offsetAt(room: string, atMs: number): number {
+    this.#catchUp();
+    const found: number[] = [];
+    for (const generation of [this.#settling, this.#active]) {
+      const log = generation?.log(room) ?? [];
+      const entry = log[lowestIndex(log, ({ at }) => at >= atMs)];
+      if (entry) found.push(entry.offset);
+    }
+    const settled = this.#settled.offsetAt(room, atMs);
+    if (settled !== undefined) found.push(settled);
+    return found.length > 0 ? Math.min(...found) : (this.head(room)?.offset ?? 0) + 1;
+  }
+
+  /** Ends settling after the transaction under way; the journal keeps the rest. */
+  async close(): Promise<void> {
+    this.#open = false;
+    await this.#running;
+  }
+
+  /** A write that was given up may have landed since. */
+  #catchUp(): void {
+    if (this.#doubtful) this.#readJournal();
+  }
+
+  /** Inside a transaction: decides what of a batch finds its place free, and writes that to the journal. */
+  #stage(entries: readonly Entry[], batch: Entry[], { packed, ends }: { packed: Buffer; ends: number[] }): number {
+    if (this.#doubtful && this.#staged.size === 0) {
+      this.#readJournal();
+      this.#doubtful = false;
+    }
+    this.#staged.add(batch);
+    for (const entry of entries) {
+      if (!this.#isFree(entry)) break;
+      batch.push(entry);
+      this.#raiseTail(entry.room, entry.offset);
+    }
+    let start = 0;
+    for (let i = 0; i < batch.length; i++) {
+      const end = ends[i] as number;
+      if (i + 1 < batch.length && (ends[i + 1] as number) - start <= ROW_BYTES) continue;
+      this.#journal.append(offsetBytes(this.#nextRow++), packed.subarray(start, end));
+      start = end;
+    }
+    return this.#nextRow - 1;
+  }
+
+  /** Reads what the journal holds beyond what is in memory. The first entry at a place stands. */
+  #readJournal(): void {
+    const known = Math.max(this.#active.lastRow, this.#settling?.lastRow ?? 0);
+    for (const { key, value } of this.#journal.range({ from: offsetBytes(known + 1), to: offsetBytes(ABOVE) })) {
+      this.#active.lastRow = readOffset(key);
+      this.#nextRow = Math.max(this.#nextRow, this.#active.lastRow + 1);
+      for (const entry of unpackPlaced(value)) this.#active.add(entry);
+    }
+  }
+
+  /** Whether more entries wait to be settled than memory is meant to hold. */
+  #isOver(): boolean {
+    const entries = this.#active.entries + (this.#settling?.entries ?? 0);
+    const bytes = this.#active.bytes + (this.#settling?.bytes ?? 0);
+    return entries > this.#limits.entries * GENERATIONS_MAX || bytes > this.#limits.bytes * GENERATIONS_MAX;
+  }
+
+  /** Waits for settling, starting it again when it had failed; refuses when that did not help. */
+  async #makeRoom(): Promise<void> {
+    for (let attempt = 0; attempt < 2 && this.#isOver(); attempt++) {
+      this.#startSettling();
+      await this.#running;
+    }
+    if (this.#isOver()) throw new StoreFailure("Too many entries wait to be settled.");
+  }
+
+  #startSettling(): void {
+    if (!this.#open || this.#running) return;
+    this.#running = this.#settle().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  #isFree({ room, offset }: Entry): boolean {
+    let tail = this.#tails.get(room);
+    if (tail === undefined) {
+      // Staged batches have raised the tail, unless a failure made all tails forgotten; then none is staged.
+      tail = Math.max(
+        this.#settled.lastOffset(room),
+        this.#active.log(room).at(-1)?.offset ?? 0,
+        this.#settling?.log(room).at(-1)?.offset ?? 0,
+      );
+      this.#raiseTail(room, tail);
+    }
+    if (offset > tail) return true;
+    if (this.#active.has(room, offset) || this.#settling?.has(room, offset)) return false;
+    for (const batch of this.#staged)
+      for (const other of batch) if (other.offset === offset && other.room === room) return false;
+    return !this.#settled.has(room, offset);
+  }
+
+  #raiseTail(room: string, offset: number): void {
+    if ((this.#tails.get(room) ?? 0) < offset || !this.#tails.has(room)) this.#tails.set(room, offset);
+  }
+
+  /** After the commit: what was staged can be read. */
+  #publish(batch: readonly Entry[], lastRow: number): void {
+    const active = this.#active;
+    for (const entry of batch) active.add(entry);
+    if (batch.length > 0) active.lastRow = lastRow;
+    this.#inserted += batch.length;
+    if (this.#tails.size > TAILS_MAX && this.#staged.size === 0) this.#tails.clear();
+    const full = active.entries >= this.#limits.entries || active.bytes >= this.#limits.bytes;
+    if (full || this.#settling) this.#startSettling();
+  }
+
+  /** Settles one generation. After a failure the next insert that succeeds starts it again from its first entry. */
+  async #settle(): Promise<void> {
+    if (!this.#settling) {
+      this.#settling = this.#active;
+      this.#active = new Generation();
+    }
+    const generation = this.#settling;
+    try {
+      await this.#inSlices(generation.byPlace(), (entry) => this.#settled.put(entry));
+      await this.#inSlices(generation.byKey(), (entry) => this.#settled.putKey(entry));
+      if (!this.#open) return;
+      await this.#store.write(() => this.#dropRows(generation), this.#limits.slice);
+      this.#settling = undefined;
+    } catch {
+      // The entries are durable in the journal and readable from memory; `insert` refuses beyond the bound.
+    }
+  }
+
+  /** Writes entries in several transactions, at the pace of the inserts, so that no turn is long. */
+  async #inSlices(entries: readonly Entry[], write: (entry: Entry) => void): Promise<void> {
+    let before = this.#inserted;
+    for (let at = 0; at < entries.length && this.#open; ) {
+      const inserted = this.#inserted - before;
+      before = this.#inserted;
+      const slice = entries.slice(at, at + Math.max(this.#limits.slice, inserted * SETTLE_PACE));
+      at += slice.length;
+      await this.#store.write(() => slice.forEach(write), slice.length);
+    }
+  }
+
+  #dropRows(generation: Generation): void {
+    const range = { from: offsetBytes(0), to: offsetBytes(generation.lastRow + 1) };
+    for (const { key } of [...this.#journal.range(range)]) this.#journal.remove(key);
+  }
+
+  /** Whether everything of the room from this offset on is in memory: no settled entry is above it. */
+  #memoryHoldsFrom(room: string, offset: number): boolean {
+    return this.#settled.lastOffset(room) < offset;
+  }
+
+  #inMemory(room: string, sender: string, key: string): Entry | undefined {
+    for (const generation of [this.#active, this.#settling]) {
+      const log = generation?.log(room) ?? [];
+      for (let i = log.length - 1; i >= 0; i--) {
+        const entry = log[i] as Entry;
+        if (entry.key === key && entry.sender === sender) return entry;
+      }
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,139 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { promisify } from "node:util";
+import { assertSameEntry, offsets, sampleEntry, sampleLog } from "../actors/archive.conformance.samples.ts";
+import { archiveConformance } from "../actors/archive.conformance.ts";
+import type { Archive } from "../actors/archive.ts";
+import { StoreFailure } from "../actors/codes.ts";
+import { openLmdbArchive } from "./archive.lmdb.ts";
+
+const run = promisify(execFile);
+const base = await mkdtemp(join(tmpdir(), "confab-archive-"));
+let opened = 0;
+const freshFolder = (): string => join(base, `${opened++}`);
+
+/** Settles in generations so small that all of it happens while a test reads and writes. */
+const settle = { entries: 4, bytes: 4_096, slice: 3 };
+
+archiveConformance("LMDB", () => openLmdbArchive({ folder: freshFolder() }));
+archiveConformance("LMDB, soon settled,", () => openLmdbArchive({ folder: freshFolder(), settle }));
+
+test("Everything resolved is there after the archive was closed and opened again, settled or not.", async () => {
+  const folder = freshFolder();
+  for (let round = 0; round < 6; round++) {
+    const archive = await openLmdbArchive({ folder, settle });
+    const last = round * 7;
+    assert.equal((await archive.head("a"))?.offset ?? 0, last);
+    assert.equal(await archive.claimTerm(3, "n", "x"), round + 1);
+    for (let offset = last + 1; offset <= last + 7; offset++) {
+      await archive.insert([sampleEntry("a", offset), sampleEntry("b", offset, { key: `e/${offset}` })]);
+      assert.deepEqual(await archive.insert([sampleEntry("a", Math.ceil(offset / 2))]), { stored: 0, conflict: true });
+    }
+    for (let offset = 1; offset <= last + 7; offset++) {
+      assertSameEntry(await archive.byKey("a", "alice", `c/a-${offset}`), sampleEntry("a", offset));
+      assert.equal((await archive.byKey("b", "alice", `e/${offset}`))?.offset, offset);
+      assert.equal(await archive.offsetAt("b", sampleEntry("b", offset).at), offset);
+    }
+    await archive.close();
+  }
+});
+
+test("A body read from the disk owns its bytes alone.", async () => {
+  const folder = freshFolder();
+  const archive = await openLmdbArchive({ folder, settle });
+  for (let offset = 1; offset <= 40; offset++) await archive.insert([sampleEntry("a", offset)]);
+  for (const { entry } of await archive.page("a", { limit: 20, end: "first" }))
+    assert.equal(entry.body.buffer.byteLength, entry.body.byteLength);
+  await archive.close();
+});
+
+test("A key of an edge is found ten thousand entries back, and not beyond.", async () => {
+  const archive = await openLmdbArchive({ folder: freshFolder(), settle: { entries: 64, bytes: 1e9, slice: 512 } });
+  const log = sampleLog("a", 1, 10_400).map((entry) => ({ ...entry, key: `e/${entry.offset}` }));
+  for (let i = 0; i < log.length; i += 400) await archive.insert(log.slice(i, i + 400));
+  assert.equal((await archive.byKey("a", "alice", "e/1200"))?.offset, 1200);
+  assert.equal(await archive.byKey("a", "alice", "e/0"), undefined);
+  await archive.close();
+});
+
+/** Mounts a small file system in memory; answers why not when that is not permitted. */
+async function mountSmall(folder: string): Promise<string | undefined> {
+  if (process.platform !== "linux" || process.getuid?.() !== 0) return "mounting a tmpfs needs Linux and root";
+  try {
+    await run("mkdir", ["-p", folder]);
+    await run("mount", ["-t", "tmpfs", "-o", "size=3m", "tmpfs", folder]);
+    return undefined;
+  } catch {
+    return "mounting a tmpfs is not permitted here";
+  }
+}
+
+const small = freshFolder();
+const refused = await mountSmall(small);
+after(async () => {
+  if (refused === undefined) await run("umount", ["-l", small]);
+  await rm(base, { recursive: true, force: true });
+});
+
+/** Inserts until the disk is full; answers the last offset stored. */
+async function fill(archive: Archive, from: number): Promise<number> {
+  for (let offset = from; ; offset++) {
+    try {
+      const body = new Uint8Array(2_000).fill(offset);
+      assert.deepEqual(await archive.insert([sampleEntry("a", offset, { body })]), { stored: 1, conflict: false });
+    } catch (error) {
+      assert.ok(error instanceof StoreFailure, `a StoreFailure, not ${error}`);
+      return offset - 1;
+    }
+  }
+}
+
+test("On a full disk inserts reject with StoreFailure and nothing else, reads go on, and room makes inserts work again.", {
+  skip: refused ?? false,
+}, async () => {
+  const unhandled: unknown[] = [];
+  const note = (error: unknown): void => void unhandled.push(error);
+  process.on("unhandledRejection", note);
+  const filler = join(small, "filler");
+  await writeFile(filler, new Uint8Array(1_048_576));
+  const archive = await openLmdbArchive({
+    folder: join(small, "data"),
+    settle: { entries: 64, bytes: 1e6, slice: 16 },
+  });
+  try {
+    const stored = await fill(archive, 1);
+    assert.ok(stored > 20, `some were stored (${stored})`);
+    for (let i = 0; i < 5; i++)
+      await assert.rejects(archive.insert([sampleEntry("b", 1, { body: new Uint8Array(500_000) })]), StoreFailure);
+    await assert.rejects(Promise.all([1, 2, 3].map((n) => fillRoom(archive, `c${n}`))), StoreFailure);
+    assert.equal((await archive.head("a"))?.offset, stored);
+    assert.equal((await offsets(archive, "a", { limit: 1000, end: "first" })).length, stored);
+    assert.equal(await archive.head("b"), undefined);
+
+    await rm(filler);
+    assert.deepEqual(await archive.insert([sampleEntry("a", stored + 1)]), { stored: 1, conflict: false });
+    assert.deepEqual(await archive.insert([sampleEntry("a", stored)]), { stored: 0, conflict: true });
+    // One turn and more for rejections that nobody handles to be told.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    assert.deepEqual(unhandled, []);
+    await archive.close();
+    const again = await openLmdbArchive({ folder: join(small, "data") });
+    assert.deepEqual(
+      await offsets(again, "a", { limit: 1000, end: "first" }),
+      Array.from({ length: stored + 1 }, (_, i) => i + 1),
+    );
+    await again.close();
+  } finally {
+    process.off("unhandledRejection", note);
+    await archive.close();
+  }
+});
+
+async function fillRoom(archive: Archive, room: string): Promise<void> {
+  const body = new Uint8Array(100_000);
+  await archive.insert(sampleLog(room, 1, 10).map((entry) => ({ ...entry, body })));
+}

@@ -1,0 +1,138 @@
+/** The metrics of one process: which plain field becomes which Prometheus series. The runbook says what each means. */
+import type { PerCode } from "../actors/counters.ts";
+import type { Node } from "../actors/node.ts";
+import type { Family, Sample } from "../ops/metrics.ts";
+import type { NativeFanout } from "./fanout.ts";
+
+/** What is read at a scrape. */
+export interface MetricSources {
+  readonly node: Node;
+  readonly fanout: NativeFanout;
+  readonly version: string;
+  /** 1 when SENDs are taken. */
+  readonly ready: () => number;
+  /** Parts with 0 ok, 1 degraded, 2 failed. */
+  readonly parts: () => readonly Sample[];
+  /** Passwords waiting for a hash. */
+  readonly hashesWaiting: () => number;
+}
+
+const counter = (name: string, help: string, read: () => number): Family => ({ name, help, type: "counter", read });
+const gauge = (name: string, help: string, read: () => number): Family => ({ name, help, type: "gauge", read });
+const perWord = (counts: PerCode): readonly Sample[] =>
+  [...counts].map(([word, value]) => ({ labels: [word], value }));
+
+/** All families, in the order of the runbook. */
+export function metricFamilies(sources: MetricSources): readonly Family[] {
+  return [...processFamilies(sources), ...trafficFamilies(sources), ...storeFamilies(sources)];
+}
+
+function processFamilies({ node, fanout, version, ready, parts }: MetricSources): readonly Family[] {
+  const { counters, registry } = node;
+  return [
+    {
+      name: "confab_info",
+      help: "Which version runs on which Node.",
+      type: "gauge",
+      labels: ["version", "node"],
+      read: () => [{ labels: [version, process.version], value: 1 }],
+    },
+    gauge("confab_ready", "Whether SENDs are taken.", ready),
+    {
+      name: "confab_component_state",
+      help: "0 ok, 1 degraded, 2 failed.",
+      type: "gauge",
+      labels: ["component"],
+      read: parts,
+    },
+    gauge("confab_connections", "Open client connections.", () => registry.size),
+    counter("confab_connections_opened_total", "Connections opened.", () => counters.connectionsOpened),
+    {
+      name: "confab_connections_closed_total",
+      help: "Connections closed, by code.",
+      type: "counter",
+      labels: ["code"],
+      read: () => perWord(counters.closes),
+    },
+    counter("confab_slow_closes_total", "Connections ended as they did not read.", () => counters.slowCloses),
+    gauge("confab_subscriptions", "Open subscriptions.", () => fanout.subscriptions),
+    gauge("confab_topics", "Groups of subscriptions that share one encoding.", () => fanout.topics),
+    counter("confab_encodings_total", "MESSAGE frames encoded.", () => fanout.encodings),
+  ];
+}
+
+function trafficFamilies({ node }: MetricSources): readonly Family[] {
+  const { counters } = node;
+  return [
+    counter("confab_bytes_in_total", "Bytes received from WebSocket clients.", () => counters.bytesIn),
+    counter("confab_messages_in_total", "SENDs and REST posts that came in.", () => counters.received),
+    counter("confab_messages_out_total", "Entries given to subscriptions.", () => counters.delivered),
+    counter("confab_receipts_total", "RECEIPTs sent.", () => counters.receipts),
+    counter("confab_duplicates_total", "Retries answered with the first RECEIPT.", () => counters.duplicates),
+    {
+      name: "confab_resumes_total",
+      help: "Resumes, by whether they recovered.",
+      type: "counter",
+      labels: ["recovered"],
+      read: () => [
+        { labels: ["true"], value: counters.recovered },
+        { labels: ["false"], value: counters.unrecovered },
+      ],
+    },
+    counter("confab_replayed_entries_total", "Entries sent by resumes.", () => counters.replayed),
+    counter("confab_gaps_total", "Breaks met in a chain of a room.", () => counters.gaps),
+    counter("confab_unknown_acks_total", "ACK and NACK frames with an unknown id.", () => counters.unknownAcks),
+    {
+      name: "confab_refusals_total",
+      help: "Refusals, by code.",
+      type: "counter",
+      labels: ["code"],
+      read: () => perWord(counters.refusals),
+    },
+    counter("confab_signals_total", "Signals published.", () => counters.signals),
+    counter("confab_signals_dropped_total", "Signals left out under pressure.", () => counters.signalsDropped),
+    gauge("confab_rooms_awake", "Rooms in memory.", () => node.rooms.size),
+    {
+      name: "confab_delivery_seconds",
+      help: "From a place in the order to the publish.",
+      type: "histogram",
+      read: () => counters.delivery,
+    },
+  ];
+}
+
+function storeFamilies({ node, hashesWaiting }: MetricSources): readonly Family[] {
+  const { writer, markers, speaker } = node;
+  return [
+    { name: "confab_store_seconds", help: "From a place in the order to durable.", type: "histogram", read: () => writer.latency },
+    counter("confab_stored_entries_total", "Entries made durable.", () => writer.stored),
+    counter("confab_store_batches_total", "Writes of the archive, each with its sync.", () => writer.batches),
+    { name: "confab_store_batch_entries", help: "Entries per write.", type: "histogram", read: () => writer.batchSizes },
+    counter("confab_store_retries_total", "Writes that failed and were tried again.", () => writer.retries),
+    gauge("confab_store_oldest_seconds", "Age of the oldest entry that waits for the store.", () => writer.oldestMs() / 1_000),
+    {
+      name: "confab_queue_depth",
+      help: "Things waiting.",
+      type: "gauge",
+      labels: ["queue"],
+      read: () => [
+        { labels: ["entries"], value: writer.entries },
+        { labels: ["markers"], value: markers.pending },
+        { labels: ["signals"], value: speaker.pending },
+        { labels: ["hashes"], value: hashesWaiting() },
+      ],
+    },
+    gauge("confab_pending_bytes", "Bytes accepted and not stored.", () => writer.bytes),
+    {
+      name: "confab_shards",
+      help: "Shards by state.",
+      type: "gauge",
+      labels: ["state"],
+      read: () => {
+        const states = new Map<string, number>();
+        for (const shard of node.shards) states.set(shard.state, (states.get(shard.state) ?? 0) + 1);
+        return perWord(states);
+      },
+    },
+  ];
+}

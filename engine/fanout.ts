@@ -1,0 +1,147 @@
+/**
+ * Fan-out to this node's subscriptions. STOMP wants each receiver's own subscription id in MESSAGE, so a room is
+ * not one byte string; but clients number their ids, so a room has few distinct ones. One native topic per
+ * (room, subscription id, dialect): encode once per topic, publish natively, outside every socket handler.
+ *
+ *   room ─┬─ topic "sub-0" 1.2 ──→ 990 sockets      one encoding, one native publish
+ *         └─ topic "sub-7" 1.2 ──→  10 sockets      another
+ */
+import type uWS from "uWebSockets.js";
+import type { Notice, Signal } from "../actors/bus.ts";
+import type { Entry } from "../actors/entry.ts";
+import type { Fanout, Subscription } from "../actors/link.ts";
+import type { Version } from "./stomp/frame.ts";
+import { type Dialect, entryFrame, entryLines, noticeFrame, signalFrame } from "./stomp/message.ts";
+
+/** A native topic and how its frames look. */
+export interface Topic extends Dialect {
+  /** The native name. */
+  readonly name: string;
+  /** Sockets subscribed. */
+  count: number;
+}
+
+/** Publishes natively; `app.publish` of uWebSockets.js. */
+export type Publish = (topic: string, message: Uint8Array, binary: boolean) => boolean;
+
+/** The topics of one node, by subject. */
+export class NativeFanout implements Fanout {
+  readonly #publish: Publish;
+  readonly #logs = new Map<string, Topic[]>();
+  readonly #signals = new Map<string, Topic[]>();
+  readonly #queues = new Map<string, Topic[]>();
+  /** Encodings made. */
+  encodings = 0;
+  /** Native subscriptions open now. */
+  subscriptions = 0;
+
+  constructor(publish: Publish) {
+    this.#publish = publish;
+  }
+
+  /** Native topics open now. */
+  get topics(): number {
+    let count = 0;
+    for (const map of [this.#logs, this.#signals, this.#queues]) for (const list of map.values()) count += list.length;
+    return count;
+  }
+
+  /** The topic of a subscription, made on first use. Its count is raised. */
+  attach(ws: uWS.WebSocket<unknown>, subscription: Subscription, version: Version): Topic {
+    const map = this.#mapOf(subscription);
+    let topics = map.get(subscription.subject);
+    if (!topics) {
+      topics = [];
+      map.set(subscription.subject, topics);
+    }
+    const acked = subscription.ack !== "auto";
+    let topic = topics.find(
+      (one) =>
+        one.subscription === subscription.id &&
+        one.version === version &&
+        one.acked === acked &&
+        one.destination === subscription.destination,
+    );
+    if (!topic) {
+      const { kind, subject, id, destination } = subscription;
+      const name = `${kind}\n${subject}\n${version}\n${acked ? "a" : ""}\n${destination}\n${id}`;
+      topic = { name, subscription: id, version, acked, destination, count: 0 };
+      topics.push(topic);
+    }
+    topic.count++;
+    this.subscriptions++;
+    ws.subscribe(topic.name);
+    return topic;
+  }
+
+  /** The subscription ends; `ws` is undefined when its socket is gone already. */
+  detach(ws: uWS.WebSocket<unknown> | undefined, subscription: Subscription, version: Version): void {
+    const map = this.#mapOf(subscription);
+    const topics = map.get(subscription.subject);
+    const acked = subscription.ack !== "auto";
+    const at = topics?.findIndex(
+      (one) =>
+        one.subscription === subscription.id &&
+        one.version === version &&
+        one.acked === acked &&
+        one.destination === subscription.destination,
+    );
+    if (!topics || at === undefined || at < 0) return;
+    const topic = topics[at] as Topic;
+    ws?.unsubscribe(topic.name);
+    topic.count--;
+    this.subscriptions--;
+    if (topic.count > 0) return;
+    topics.splice(at, 1);
+    if (topics.length === 0) map.delete(subscription.subject);
+  }
+
+  #mapOf(subscription: Subscription): Map<string, Topic[]> {
+    if (subscription.kind === "log") return this.#logs;
+    return subscription.kind === "signals" ? this.#signals : this.#queues;
+  }
+
+  entries(room: string, entries: readonly Entry[]): number {
+    const topics = this.#logs.get(room);
+    if (!topics) return 0;
+    let deliveries = 0;
+    for (const entry of entries) deliveries += this.#entry(entry, topics);
+    return deliveries;
+  }
+
+  #entry(entry: Entry, topics: readonly Topic[]): number {
+    let shared = "";
+    let version: Version | undefined;
+    let deliveries = 0;
+    for (const topic of topics) {
+      if (version !== topic.version) {
+        version = topic.version;
+        shared = entryLines(entry, version);
+      }
+      this.encodings++;
+      this.#publish(topic.name, entryFrame(entry, topic, shared), !entry.text);
+      deliveries += topic.count;
+    }
+    return deliveries;
+  }
+
+  signals(room: string, signals: readonly Signal[]): void {
+    for (const topic of this.#signals.get(room) ?? []) {
+      for (const signal of signals) this.#publish(topic.name, signalFrame(signal, topic), false);
+    }
+  }
+
+  notice(notice: Extract<Notice, { kind: "entry" | "notice" }>): void {
+    const topics = this.#queues.get(notice.user);
+    if (!topics) return;
+    if (notice.kind === "entry") {
+      this.#entry(notice.entry, topics);
+      return;
+    }
+    for (const topic of topics) this.#publish(topic.name, noticeFrame(notice, topic), false);
+  }
+
+  hasQueue(user: string): boolean {
+    return this.#queues.has(user);
+  }
+}

@@ -1,0 +1,76 @@
+/** Who is who, in one process: tokens, revocations, accounts, wired from the settings. */
+import { Accounts } from "../actors/accounts.ts";
+import type { Clock } from "../actors/clock.ts";
+import type { Directory, Revocation } from "../actors/directory.ts";
+import type { TokenVerifier } from "../actors/identity.ts";
+import type { Log } from "../actors/log.ts";
+import { RevocationFollower, Revocations, refusingRevoked } from "../actors/revocations.ts";
+import type { Config } from "./config.ts";
+import { keptSecret } from "./keys.ts";
+import { BcryptPasswords } from "./passwords.ts";
+import { secrets } from "./secrets.ts";
+import { MemoryThrottle } from "./throttle.ts";
+import { createTokens, type Tokens } from "./tokens.ts";
+
+/** The wired parts. */
+export interface Identity {
+  readonly tokens: Tokens;
+  /** Refuses revoked tokens too. */
+  readonly verifier: TokenVerifier;
+  readonly accounts: Accounts;
+  /** Follows revocations; each one new here is told once. */
+  follow(onRevoked: (revocation: Revocation) => void): Promise<void>;
+  /** The name of a user that the directory knows. */
+  readonly nameOf: (user: string) => Promise<string | undefined>;
+  readonly hashesWaiting: () => number;
+  stop(): void;
+}
+
+/** Wires identity. Rejects with an `Error` in a full sentence when a key is none. */
+export async function openIdentity(
+  config: Config,
+  { log, clock, directory }: { log: Log; clock: Clock; directory: Directory },
+): Promise<Identity> {
+  const given = config.jwt.secret !== undefined || config.jwt.privateKey !== undefined || config.jwt.publicKey !== undefined;
+  const keys = given ? config.jwt : { ...config.jwt, secret: await keptSecret(config.dataDir) };
+  const tokens = createTokens({ ...keys, lifetimeS: config.accessTokenSeconds, clock, limits: config.limits });
+  const revocations = new Revocations(config.limits);
+  let told: (revocation: Revocation) => void = () => undefined;
+  const follower = new RevocationFollower({
+    directory,
+    revocations,
+    clock,
+    limits: config.limits,
+    log,
+    onRevoked: (revocation) => told(revocation),
+  });
+  const passwords = new BcryptPasswords({ cost: config.bcryptCost, limits: config.limits });
+  const accounts = new Accounts({
+    directory,
+    passwords,
+    signer: tokens,
+    secrets,
+    throttle: new MemoryThrottle(config.limits),
+    clock,
+    log,
+    limits: config.limits,
+    accessTokenS: config.accessTokenSeconds,
+    refreshTokenS: config.refreshTokenSeconds,
+    onRevoked: (revocation) => follower.take(revocation),
+  });
+  return {
+    tokens,
+    verifier: refusingRevoked(tokens, revocations),
+    accounts,
+    follow: (onRevoked) => {
+      told = onRevoked;
+      return follower.start();
+    },
+    nameOf: async (user) => {
+      const found = await directory.user(user);
+      return found === undefined || found.deletedAt !== undefined ? undefined : found.name;
+    },
+    hashesWaiting: () => passwords.waiting,
+    stop: () => follower.stop(),
+  };
+}

@@ -1,0 +1,245 @@
+/**
+ * What the embedded backends share: one LMDB environment with binary tables, writes grouped into few
+ * commits, and failures as `StoreFailure`.
+ *
+ * ```
+ *   write(task) ─┐
+ *   write(task) ─┼─► waiting ──► one transaction: every task in order ──► commit, sync ──► all resolve
+ *   write(task) ─┘              (the next one starts when this one has ended)
+ * ```
+ *
+ * A commit costs about 0.3 ms of CPU whatever it holds, so all that waits shares one.
+ */
+import { type Database, open, type RootDatabase } from "lmdb";
+import { StoreFailure } from "../actors/codes.ts";
+
+/** Tasks waiting beyond this are refused; callers bound their own writes far below. */
+const WAITING_MAX = 65_536;
+/** Rows of one transaction before it is committed; keeps the turn it runs in short. */
+const ROWS_PER_COMMIT_MAX = 4_096;
+/** A commit without an answer for this long counts as failed, and new writes are refused until it answers. */
+const COMMIT_MS_MAX = 30_000;
+
+/** Where and how to open. */
+export interface LmdbOptions {
+  /** A folder of its own, made when missing. */
+  readonly folder: string;
+  /** Number of named tables at most. */
+  readonly tables: number;
+}
+
+/** A range of keys; `from` inclusive, `to` exclusive; in reverse, from the highest down. */
+export interface KeyRange {
+  readonly from: Uint8Array;
+  readonly to: Uint8Array;
+  readonly limit?: number;
+  readonly reverse?: boolean;
+}
+
+/** One row of a range. Key and value are copies. */
+export interface Row {
+  readonly key: Uint8Array;
+  readonly value: Buffer;
+}
+
+interface Task {
+  readonly run: () => unknown;
+  readonly rows: number;
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: Error) => void;
+}
+
+type Outcome = { readonly result: unknown } | { readonly error: unknown };
+
+const NO_OVERWRITE = Object.freeze({ noOverwrite: true });
+const APPEND = Object.freeze({ append: true });
+
+/**
+ * A table of binary keys in byte order. Reads answer at once and see every resolved write; inside a task
+ * of `LmdbStore.write` they see what the transaction has written so far. Writes are allowed only there.
+ */
+export class LmdbTable {
+  readonly #db: Database<Buffer, Uint8Array>;
+
+  constructor(db: Database<Buffer, Uint8Array>) {
+    this.#db = db;
+  }
+
+  /** A copy of the value, or undefined. */
+  get(key: Uint8Array): Buffer | undefined {
+    return this.#db.getBinary(key);
+  }
+
+  /** Whether there is a row. */
+  has(key: Uint8Array): boolean {
+    return this.#db.getBinaryFast(key) !== undefined;
+  }
+
+  /** Rows of a range, in the order asked for. The caller may stop early. */
+  range(range: KeyRange): Iterable<Row> {
+    const { from, to, limit = Number.MAX_SAFE_INTEGER, reverse = false } = range;
+    if (!reverse) return this.#db.getRange({ start: from, end: to, limit });
+    return this.#db.getRange({ start: to, exclusiveStart: true, end: from, inclusiveEnd: true, limit, reverse: true });
+  }
+
+  /** Writes a row; the bytes are copied before it returns. */
+  put(key: Uint8Array, value: Uint8Array): void {
+    this.#db.putSync(key, value as Buffer);
+  }
+
+  /** Writes a row whose key is above all others of the table. */
+  append(key: Uint8Array, value: Uint8Array): void {
+    this.#db.putSync(key, value as Buffer, APPEND);
+  }
+
+  /** Writes a row unless there is one; says whether it did. */
+  putNew(key: Uint8Array, value: Uint8Array): boolean {
+    // lmdb answers a boolean here; its types say void.
+    const put = this.#db.putSync(key, value as Buffer, NO_OVERWRITE) as unknown as boolean;
+    return put;
+  }
+
+  /** Removes a row; harmless when there is none. */
+  remove(key: Uint8Array): void {
+    this.#db.removeSync(key);
+  }
+}
+
+/** One LMDB environment. Only one process may have it open (see `folder.ts`). */
+export class LmdbStore {
+  readonly #root: RootDatabase<Buffer, Uint8Array>;
+  #waiting: Task[] = [];
+  #committing: Promise<void> | undefined;
+  /** Set while a commit has not answered in time. */
+  #stuck = false;
+  #open = true;
+
+  /** Opens or makes the environment. Throws what LMDB throws. */
+  constructor(options: LmdbOptions) {
+    this.#root = open<Buffer, Uint8Array>({
+      path: options.folder,
+      maxDbs: options.tables,
+      encoding: "binary",
+      keyEncoding: "binary",
+      // The commit ends with its own sync: what is resolved is on the disk.
+      overlappingSync: false,
+      // With it lmdb makes a promise of its own per turn, which nobody can reach when a commit fails.
+      eventTurnBatching: false,
+    });
+  }
+
+  /** Opens or makes a table. */
+  table(name: string): LmdbTable {
+    const options = { encoding: "binary", keyEncoding: "binary" } as const;
+    return new LmdbTable(this.#root.openDB<Buffer, Uint8Array>(name, options));
+  }
+
+  /**
+   * Runs the task in the next transaction, after all tasks given before it, and resolves with its answer
+   * when that is committed and synced. Rejects with `StoreFailure` when the commit fails (nothing of it
+   * was written, unless it never answered) or the task throws. Tasks must not wait for anything.
+   * `rows` says about how many rows it writes.
+   */
+  write<T>(run: () => T, rows = 1): Promise<T> {
+    if (!this.#open) return Promise.reject(new StoreFailure("The store is closed."));
+    if (this.#stuck) return Promise.reject(new StoreFailure("The store has not answered an earlier write yet."));
+    if (this.#waiting.length >= WAITING_MAX) return Promise.reject(new StoreFailure("Too many writes are waiting."));
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.push({ run, rows, resolve, reject });
+      this.#commitNext();
+    });
+  }
+
+  /** Reads; errors of LMDB become `StoreFailure`, also once closed. */
+  read<T>(run: () => T): T {
+    if (!this.#open) throw new StoreFailure("The store is closed.");
+    try {
+      return run();
+    } catch (error) {
+      throw new StoreFailure("The store could not be read.", error);
+    }
+  }
+
+  /** Finishes the writes under way, then closes. Harmless when closed. */
+  async close(): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    while (this.#committing && !this.#stuck) await this.#committing;
+    // A commit that hangs holds the lock that closing would wait for.
+    if (!this.#stuck) await this.#root.close();
+  }
+
+  #commitNext(): void {
+    if (this.#committing || this.#waiting.length === 0) return;
+    this.#committing = this.#commit().finally(() => {
+      this.#committing = undefined;
+      this.#commitNext();
+    });
+  }
+
+  async #commit(): Promise<void> {
+    let tasks: Task[] = [];
+    let outcomes: Outcome[] = [];
+    const failAll = (error: unknown): void => {
+      for (const task of tasks.length > 0 ? tasks : this.#waiting.splice(0))
+        task.reject(new StoreFailure("The store could not write.", error));
+      tasks = [];
+    };
+    const timer = setTimeout(() => {
+      this.#stuck = true;
+      failAll(new Error(`No answer within ${COMMIT_MS_MAX} ms.`));
+      for (const task of this.#waiting.splice(0)) task.reject(new StoreFailure("The store does not answer."));
+    }, COMMIT_MS_MAX);
+    try {
+      await this.#root.transaction(() => {
+        tasks = this.#take();
+        outcomes = tasks.map(outcomeOf);
+      });
+      for (const [i, task] of tasks.entries()) settle(task, outcomes[i] as Outcome);
+    } catch (error) {
+      failAll(await causeOf(error));
+    } finally {
+      clearTimeout(timer);
+      this.#stuck = false;
+    }
+  }
+
+  /** The tasks of the next transaction. */
+  #take(): Task[] {
+    let rows = 0;
+    let count = 0;
+    for (const task of this.#waiting) {
+      rows += task.rows;
+      if (count > 0 && rows > ROWS_PER_COMMIT_MAX) break;
+      count++;
+    }
+    return this.#waiting.splice(0, count);
+  }
+}
+
+function outcomeOf(task: Task): Outcome {
+  try {
+    return { result: task.run() };
+  } catch (error) {
+    return { error };
+  }
+}
+
+function settle(task: Task, outcome: Outcome): void {
+  if ("error" in outcome) task.reject(new StoreFailure("The store could not write.", outcome.error));
+  else task.resolve(outcome.result as never);
+}
+
+/**
+ * Why a commit failed. lmdb's error carries the cause as a promise of its own, `commitError`, which rejects
+ * some time after; left alone it would end the process as an unhandled rejection.
+ */
+async function causeOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !("commitError" in error)) return error;
+  try {
+    await error.commitError;
+  } catch (cause) {
+    return cause;
+  }
+  return error;
+}

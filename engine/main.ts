@@ -1,0 +1,78 @@
+/**
+ * The process: settings, stores, node, REST, one port; and its orderly end. Anything that keeps it from
+ * starting is one full sentence on standard error, and exit 1.
+ */
+import { join } from "node:path";
+import closeWithGrace from "close-with-grace";
+import type { FastifyInstance } from "fastify";
+import { buildApp } from "../api/app.ts";
+import { authRoutes } from "../api/auth.ts";
+import { userRoutes } from "../api/users.ts";
+import { createLog } from "../ops/log.ts";
+import { asksForHelp, type Config, ConfigError, helpText, readConfig } from "./config.ts";
+import { loadNative } from "./native.ts";
+import { type RestParts, type Running, startServer } from "./start.ts";
+
+/** Ends the start with one sentence. */
+function refuseStart(error: unknown): never {
+  const sentence = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`${sentence}\n`);
+  process.exit(1);
+}
+
+async function main(): Promise<void> {
+  if (asksForHelp()) {
+    process.stdout.write(helpText());
+    return;
+  }
+  const config = readConfig();
+  const log = createLog({ level: config.logLevel });
+  await loadNative();
+  let running: Running;
+  try {
+    running = await startServer(config, log, buildRest);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) log.debug({ err: error }, "the start failed");
+    throw error;
+  }
+  process.stdout.write(`Confab is ready: open ${running.url} in a browser.\n`);
+  closeWithGrace({ delay: GRACE_MS, logger: false }, async ({ signal, err }) => {
+    if (err) log.error({ err }, "a fault nobody caught ends the process");
+    else log.info({ signal }, "stopping");
+    await running.stop();
+    log.info({}, "stopped");
+    log.flush();
+  });
+}
+
+/** The built page, beside this file's own folder. */
+const PAGE_FOLDER = join(import.meta.dirname, "..", "page");
+
+function buildRest(parts: RestParts): Promise<FastifyInstance> {
+  const { config, identity } = parts;
+  const { accounts, verifier, tokens } = identity;
+  return buildApp({
+    chat: parts.chat,
+    administration: parts.administration,
+    verifier,
+    adminGroup: config.adminGroup || undefined,
+    plugins: [authRoutes({ accounts, verifier, keys: tokens }), userRoutes({ accounts, verifier })],
+    pageFolder: PAGE_FOLDER,
+    allowedOrigins: config.allowedOrigins,
+    trustProxy: trustedByHttp(config),
+    bodyLimit: config.limits.bodyBytes,
+    logger: parts.log,
+    health: parts.health,
+    metrics: () => parts.metrics.render(),
+  });
+}
+
+function trustedByHttp({ trustProxy }: Config): boolean | string | string[] {
+  if (trustProxy === false) return false;
+  return typeof trustProxy === "number" ? String(trustProxy) : [...trustProxy];
+}
+
+/** SIGTERM is answered by exit 0 within 10 s (design 6); beyond this the process ends by itself. */
+const GRACE_MS = 9_500;
+
+main().catch(refuseStart);

@@ -1,0 +1,248 @@
+/** The server as an operator meets it: how it starts, stops, refuses to start, and what is left after the worst. */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import {
+  call,
+  eventually,
+  must,
+  type Server,
+  type ServerOptions,
+  spawnServer,
+  startServer,
+  tokenFor,
+  wholeHistory,
+  within,
+} from "../ops/drills/harness.ts";
+import { StompClient, type StompFrame } from "../ops/drills/stomp.ts";
+
+/** A running server that is removed after the test. */
+async function running(t: TestContext, options: ServerOptions = {}): Promise<Server> {
+  const server = await startServer(options);
+  t.after(() => server.remove());
+  return server;
+}
+
+/** A start that must fail: exit 1, and one full sentence that matches. */
+async function refusedStart(t: TestContext, options: ServerOptions, sentence: RegExp): Promise<void> {
+  const server = await spawnServer(options);
+  t.after(() => server.remove());
+  const exit = await within(server.exited, 20_000, "The end of a start that must fail");
+  assert.deepEqual(exit, { code: 1, signal: null }, server.lines.join("\n"));
+  const text = server.lines.join("\n");
+  assert.match(text, sentence);
+  assert.doesNotMatch(text, /^\s+at .*:\d+:\d+/m, "a stack is not a sentence");
+}
+
+const connected = (server: Server, user: string): Promise<StompClient> =>
+  StompClient.connected(server.wsUrl, tokenFor(user));
+
+test("A start with nothing configured says where to open it, is quick, and serves the page, REST and metrics.", async (t) => {
+  const server = await running(t, { env: { JWT_SECRET: "" } });
+  t.diagnostic(`listens after ${Math.round(server.startMs)} ms`);
+  // The promise is 3 s on an idle machine; a busy one gets more before the test calls it broken.
+  assert.ok(server.startMs < 10_000);
+  for (const path of [
+    "/",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/api/rooms?scope=public",
+  ]) {
+    const { status } = await call(server, `GET ${path}`);
+    assert.equal(status, path.startsWith("/api") ? 401 : 200, path);
+  }
+});
+
+test("SIGTERM with clients connected tells them to reconnect, flushes, and exits 0 within 10 s.", async (t) => {
+  const server = await running(t);
+  const clients = await Promise.all(Array.from({ length: 20 }, (_, at) => connected(server, `c${at}`)));
+  for (const client of clients) await client.subscribe("general", "s");
+  const [sender] = clients as [StompClient];
+  const receipt = await sender.post("general", "receipted");
+  for (let at = 0; at < 100; at++)
+    sender.send(
+      "SEND",
+      { destination: "/topic/room.general", "ack-level": "accepted", receipt: `a${at}` },
+      `accepted ${at}`,
+    );
+  for (let at = 0; at < 100; at++) await sender.next({ "receipt-id": `a${at}` });
+  const startedAt = performance.now();
+  const exit = await server.stop("SIGTERM");
+  const tookMs = performance.now() - startedAt;
+  t.diagnostic(`exit after ${Math.round(tookMs)} ms`);
+  assert.deepEqual(exit, { code: 0, signal: null });
+  assert.ok(tookMs < 10_000);
+  for (const client of clients) assert.equal((await client.closed).code, 1012);
+  const again = await server.restart().ready();
+  const history = await wholeHistory(again, tokenFor("c0"), "general");
+  assert.ok(history.some(({ id, body }) => id === receipt.headers["message-id"] && body === "receipted"));
+  assert.equal(history.filter(({ body }) => body?.startsWith("accepted ")).length, 100);
+});
+
+test("A second server on a port that is in use says so and exits 1.", async (t) => {
+  const server = await running(t);
+  await refusedStart(t, { port: server.port }, /port .*(in use|taken)/i);
+  const foreign = createServer().listen(0, "127.0.0.1");
+  t.after(() => foreign.close());
+  await new Promise((resolve) => foreign.once("listening", resolve));
+  const { port } = foreign.address() as { port: number };
+  await refusedStart(t, { port }, new RegExp(`${port}.*(in use|taken)`, "i"));
+});
+
+test("A second server on a data folder that is in use says so and exits 1, and the first goes on.", async (t) => {
+  const server = await running(t);
+  const second = await spawnServer({ dataDir: server.dataDir });
+  const exit = await within(second.exited, 20_000, "The end of the second server");
+  assert.deepEqual(exit, { code: 1, signal: null }, second.lines.join("\n"));
+  assert.match(second.lines.join("\n"), /(folder|DATA_DIR).*(in use|another process)/i);
+  const client = await connected(server, "first");
+  await client.post("general", "still the owner");
+  await client.cut();
+});
+
+test("A wrong setting stops the start with a full sentence.", async (t) => {
+  await refusedStart(t, { env: { PORT: "eighty" } }, /PORT must be a whole number between 0 and 65535, not "eighty"\./);
+  await refusedStart(t, { env: { JWT_SECRET: "short" } }, /JWT_SECRET must be at least 32 bytes long/);
+  await refusedStart(
+    t,
+    { env: { LIMIT_BODY_BYTE: "5" } },
+    /LIMIT_BODY_BYTE is not a setting; the nearest one is LIMIT_BODY_BYTES\./,
+  );
+  await refusedStart(t, { env: { DATA_DIR: "/proc/no-such-folder" } }, /\/proc\/no-such-folder/);
+});
+
+test("After kill -9 every receipted message is there, offsets go on without gap, and a lost position is told.", async (t) => {
+  const server = await running(t);
+  const client = await connected(server, "killed");
+  await client.subscribe("general", "s");
+  const receipts: StompFrame[] = [];
+  for (let at = 0; at < 300; at++)
+    client.send(
+      "SEND",
+      { destination: "/topic/room.general", receipt: `k${at}`, "client-message-id": `k${at}` },
+      `k ${at}`,
+    );
+  // Killed in the middle: some are receipted, some are not.
+  for (let at = 0; at < 60; at++) receipts.push(await client.next({ "receipt-id": `k${at}` }));
+  await server.kill();
+  await client.closed;
+  receipts.push(...client.waiting({ command: "RECEIPT" }));
+  const again = await server.restart().ready();
+  const history = await wholeHistory(again, tokenFor("killed"), "general");
+  assert.deepEqual(
+    history.map(({ offset }) => offset),
+    history.map((_, at) => at + 1),
+  );
+  for (const { headers } of receipts) {
+    const stored = history[Number(headers.offset) - 1];
+    assert.deepEqual([stored?.id, stored?.term], [headers["message-id"], Number(headers.term)]);
+  }
+  const back = await connected(again, "killed");
+  const last = history.at(-1);
+  const never = { "after-offset": String((last?.offset ?? 0) + 5), "after-term": String(last?.term ?? 0) };
+  await back.subscribe("general", "never", never);
+  assert.equal((await back.next({ subscription: "never", event: "resumed" })).headers.recovered, "false");
+  await back.subscribe("general", "known", {
+    "after-offset": String(receipts[0]?.headers.offset),
+    "after-term": String(receipts[0]?.headers.term),
+  });
+  assert.equal((await back.next({ subscription: "known", event: "resumed" })).headers.recovered, "true");
+  const retry = await back.post("general", "k 0", { "client-message-id": "k0" });
+  assert.equal(retry.headers["message-id"], receipts[0]?.headers["message-id"]);
+  const next = await back.post("general", "after the kill");
+  assert.equal(Number(next.headers.offset), history.length + 1);
+  assert.ok(Number(next.headers.term) > (last?.term ?? 0));
+  for (const subscription of ["known", "never"]) {
+    const heard = await back.next({ subscription, body: "after the kill" });
+    assert.equal(heard.headers.offset, next.headers.offset);
+  }
+  await back.cut();
+});
+
+/** A small file system of its own in memory; undefined, with the reason told, where it cannot be made. */
+async function smallDisk(t: TestContext): Promise<string | undefined> {
+  const folder = await mkdtemp(join(tmpdir(), "confab-disk-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], { stdio: "pipe" });
+  } catch (error) {
+    t.skip(`a small disk cannot be mounted here: ${(error as Error).message.trim()}`);
+    return undefined;
+  }
+  t.after(() => execFileSync("umount", ["-l", folder]));
+  return folder;
+}
+
+/** Takes all the space that is left. */
+async function fill(path: string): Promise<void> {
+  for (const size of [1_048_576, 4_096]) {
+    for (;;) {
+      const full = await writeFile(path, Buffer.alloc(size), { flag: "a" }).then(
+        () => false,
+        () => true,
+      );
+      if (full) break;
+    }
+  }
+}
+
+test("On a full disk SENDs are refused by a code, readiness says so, receipted ones stay, and space heals it.", async (t) => {
+  const disk = await smallDisk(t);
+  if (disk === undefined) return;
+  const server = await startServer({ dataDir: join(disk, "data") });
+  t.after(async () => {
+    await server.remove();
+  });
+  const client = await connected(server, "filler");
+  await client.must("SUBSCRIBE", { id: "errors", destination: "/user/queue/errors" });
+  const receipts: StompFrame[] = [];
+  const send = async (at: number): Promise<StompFrame> => {
+    const headers = { destination: "/topic/room.general", "client-message-id": `d${at}` };
+    const answer = await client.ask("SEND", headers, `${at} ${"x".repeat(20_000)}`);
+    if (answer.command === "RECEIPT") receipts.push(answer);
+    return answer;
+  };
+  for (let at = 0; at < 10; at++) await send(at);
+  assert.equal(receipts.length, 10);
+  await fill(join(disk, "filler"));
+  let refusal: StompFrame | undefined;
+  // Pages that the store already has may take a few more.
+  for (let at = 10; at < 400 && !refusal; at++) {
+    const answer = await send(at);
+    if (answer.command !== "RECEIPT") refusal = answer;
+  }
+  assert.equal(refusal?.headers.code, "store-unavailable", JSON.stringify(refusal?.headers));
+  assert.equal(refusal?.command, "MESSAGE");
+  const unready = async () => ((await call(server, "GET /health/ready")).status === 503 ? true : undefined);
+  await eventually(unready, 10_000, "A readiness that says the disk is full");
+  assert.equal((await call(server, "GET /health/live")).status, 200);
+  const stored = (items: readonly { id: string }[]) =>
+    receipts.every(({ headers }) => items.some(({ id }) => id === headers["message-id"]));
+  assert.ok(stored(await wholeHistory(server, tokenFor("filler"), "general")));
+  await rm(join(disk, "filler"));
+  let extra = 1_000;
+  await eventually(
+    async () => ((await send(extra++)).command === "RECEIPT" ? true : undefined),
+    20_000,
+    "A SEND after space came back",
+  );
+  const ready = async () => ((await call(server, "GET /health/ready")).status === 200 ? true : undefined);
+  await eventually(ready, 10_000, "Readiness after space came back");
+  await server.kill();
+  const again = await server.restart().ready();
+  const history = await wholeHistory(again, tokenFor("filler"), "general");
+  assert.ok(stored(history));
+  assert.deepEqual(
+    history.map(({ offset }) => offset),
+    history.map((_, at) => at + 1),
+  );
+  const view = await must<{ headOffset: number }>(again, "GET /api/rooms/general", { token: tokenFor("filler") });
+  assert.equal(view.headOffset, history.length);
+});

@@ -1,0 +1,178 @@
+/** Starts a server from its settings, in the order of what needs what, and stops it in the reverse order. */
+import { randomUUID } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import proxyAddr from "@fastify/proxy-addr";
+import type { FastifyInstance } from "fastify";
+import type { Logger } from "pino";
+import uWS from "uWebSockets.js";
+import { NodeAdministration } from "../actors/administration.ts";
+import { ChatService } from "../actors/messages.ts";
+import { Node } from "../actors/node.ts";
+import { Health } from "../ops/health.ts";
+import { createMetrics, type Metrics } from "../ops/metrics.ts";
+import { systemClock } from "./clock.ts";
+import type { Config } from "./config.ts";
+import { Edge } from "./edge.ts";
+import { metricFamilies } from "./families.ts";
+import { NativeFanout } from "./fanout.ts";
+import { serveHttp } from "./http.ts";
+import { type Identity, openIdentity } from "./identity.ts";
+import { drainSockets, serveSockets } from "./server.ts";
+import { openStores } from "./stores.ts";
+
+/** A server that serves. */
+export interface Running {
+  /** Where to open it. */
+  readonly url: string;
+  /** Ends it in order: not ready, connections asked to reconnect, all flushed. */
+  stop(): Promise<void>;
+}
+
+/** What the REST side is built from; only `main.ts` knows how. */
+export interface RestParts {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly chat: ChatService;
+  readonly administration: NodeAdministration;
+  readonly identity: Identity;
+  readonly health: Health;
+  readonly metrics: Metrics;
+}
+
+/** Builds the REST side. */
+export type BuildRest = (parts: RestParts) => Promise<FastifyInstance>;
+
+/** Starts a server. Rejects with an `Error` in a full sentence when it cannot. */
+export async function startServer(config: Config, log: Logger, buildRest: BuildRest): Promise<Running> {
+  const clock = systemClock;
+  const version = await ownVersion();
+  const health = new Health(["archive"], clock.now);
+  const stores = await openStores(config, { log, clock });
+  const app = uWS.App();
+  const fanout = new NativeFanout((topic, message, binary) => app.publish(topic, message, binary));
+  const identity = await openIdentity(config, { log, clock, directory: stores.directory });
+  const node = new Node({
+    name: randomUUID().slice(0, 8),
+    archive: stores.archive,
+    bus: stores.bus,
+    leases: stores.leases,
+    fanout,
+    clock,
+    limits: config.limits,
+    log,
+    random: Math.random,
+    verify: (token) => identity.verifier.verify(token),
+    nameOf: identity.nameOf,
+    shards: stores.shards,
+    refuseWhileFailing: true,
+  });
+  await node.start();
+  await identity.follow((revocation) => node.registry.revoke(revocation.user, revocation.token, revocation.beforeMs));
+  const edge = new Edge(node, fanout, { limits: config.limits, version });
+  const metrics = createMetrics(
+    metricFamilies({
+      node,
+      fanout,
+      version,
+      ready: () => (["ok", "degraded"].includes(health.ready().status) ? 1 : 0),
+      parts: () => health.components().map(({ name, state }) => ({ labels: [name], value: PART_VALUES[state] })),
+      hashesWaiting: identity.hashesWaiting,
+    }),
+  );
+  node.writer.onHealth = (failing) => {
+    health.report("archive", failing === undefined ? "ok" : "failed", failing ?? "");
+  };
+  const chat = new ChatService(node, randomUUID);
+  const administration = new NodeAdministration(node, (user, token) => identity.accounts.revoke(user, token));
+  const fastify = await buildRest({ config, log, chat, administration, identity, health, metrics });
+  serveSockets(app, {
+    edge,
+    mayConnect: (origin, host) => mayConnect(config, origin, host),
+    addressOf: addressReader(config),
+    newId: randomUUID,
+  });
+  const http = serveHttp(app, fastify, {
+    bodyLimit: config.limits.bodyBytes * 2,
+    bodiesLimit: config.limits.pendingBytes,
+    encrypted: false,
+    onError: (err) => log.error({ err }, "a request met a fault of ours"),
+  });
+  const socket = await listen(app, config);
+  const port = uWS.us_socket_local_port(socket);
+  health.enter("ready");
+  log.info({ host: config.host, port, version, dataDir: config.dataDir }, "serving");
+  const stop = async (): Promise<void> => {
+    health.enter("draining");
+    node.drain();
+    uWS.us_listen_socket_close(socket);
+    await drainSockets(edge, config.limits.drainMs / 2);
+    await Promise.race([http.idle(), after(config.limits.drainMs / 4)]);
+    await fastify.close();
+    await Promise.race([node.stop(), after(config.limits.drainMs / 4)]);
+    identity.stop();
+    app.close();
+    await stores.close();
+  };
+  return { url: `http://${shownHost(config.host)}:${port}/`, stop };
+}
+
+const PART_VALUES = Object.freeze({ ok: 0, degraded: 1, failed: 2 });
+
+async function ownVersion(): Promise<string> {
+  const text = await readFile(join(import.meta.dirname, "..", "..", "package.json"), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** Host, port and options together, which the native `listen` takes and its types leave out. */
+type ListenExclusively = (
+  host: string,
+  port: number,
+  options: number,
+  done: (socket: uWS.us_listen_socket | false) => void,
+) => void;
+
+/** Listens on the one port, alone: a second process on it is refused, not given a share. */
+function listen(app: uWS.TemplatedApp, { host, port }: Config): Promise<uWS.us_listen_socket> {
+  const { LIBUS_LISTEN_EXCLUSIVE_PORT } = uWS as unknown as { LIBUS_LISTEN_EXCLUSIVE_PORT: number };
+  const exclusively = app.listen.bind(app) as unknown as ListenExclusively;
+  return new Promise((resolve, reject) => {
+    exclusively(host, port, LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
+      if (socket) resolve(socket);
+      else reject(new Error(`Confab cannot listen on ${host}:${port}: the port is in use, or the address is not this machine's.`));
+    });
+  });
+}
+
+function after(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms).unref());
+}
+
+function shownHost(host: string): string {
+  if (host === "0.0.0.0" || host === "::") return "127.0.0.1";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+/** The page's own origin always; others by setting. A client that is no browser names none. */
+function mayConnect(config: Config, origin: string, host: string): boolean {
+  if (config.allowedOrigins.includes("*") || config.allowedOrigins.includes(origin)) return true;
+  return URL.canParse(origin) && new URL(origin).host === host;
+}
+
+/** The client's address: what the socket says, or behind trusted proxies what they say. */
+function addressReader({ trustProxy }: Config): (socket: string, forwarded: string) => string {
+  if (trustProxy === false) return (socket) => socket;
+  const trusts =
+    typeof trustProxy === "number"
+      ? (_address: string, hop: number): boolean => hop < trustProxy
+      : proxyAddr.compile([...trustProxy]);
+  return (socket, forwarded) => {
+    const chain = forwarded === "" ? [] : forwarded.split(",").map((part) => part.trim()).reverse();
+    let address = socket;
+    for (const [hop, next] of chain.entries()) {
+      if (!trusts(address, hop)) break;
+      address = next;
+    }
+    return address;
+  };
+}

@@ -1,0 +1,307 @@
+/** One small function per STOMP command, behind a table [STOMP 1.2]. Bodies are views of the chunk and copied once. */
+import { isUtf8 } from "node:buffer";
+import { Refusal } from "../../actors/codes.ts";
+import type { CommitGroup } from "../../actors/connection.ts";
+import type { About } from "../../actors/link.ts";
+import type { From } from "../../actors/resume.ts";
+import { type Destination, readDestination } from "./destinations.ts";
+import { type Frame, header, type Version } from "./frame.ts";
+import { RESERVED } from "./message.ts";
+import type { Session } from "./session.ts";
+
+type Handler = (session: Session, frame: Frame) => void;
+
+const HANDLERS: Readonly<Record<string, Handler>> = Object.freeze({
+  SEND: send,
+  SUBSCRIBE: ready(subscribe),
+  UNSUBSCRIBE: ready(unsubscribe),
+  ACK: ready((session, frame) => inTransaction(session, frame, () => acknowledge(session, frame, "ack"))),
+  NACK: ready((session, frame) => inTransaction(session, frame, () => acknowledge(session, frame, "nack"))),
+  BEGIN: ready(transaction("begin")),
+  COMMIT: ready(transaction("commit")),
+  ABORT: ready(transaction("abort")),
+  DISCONNECT: ready((session, frame) => session.connection.disconnect(header(frame, "receipt"))),
+  CONNECT: connect,
+  STOMP: connect,
+});
+
+/** Runs a frame. A refusal of the protocol ends the connection; a sound frame that is refused does not. */
+export function handleFrame(session: Session, frame: Frame): void {
+  const handler = Object.hasOwn(HANDLERS, frame.command) ? HANDLERS[frame.command] : undefined;
+  session.guard({ receipt: header(frame, "receipt") }, () => {
+    if (!handler) throw new Refusal("unknown-command", JSON.stringify(frame.command.slice(0, 40)));
+    handler(session, frame);
+  });
+}
+
+function ready(handler: Handler): Handler {
+  return (session, frame) => {
+    session.connection.requireReady();
+    handler(session, frame);
+  };
+}
+
+function required(frame: Frame, name: string): string {
+  const value = header(frame, name);
+  if (value === undefined || value === "") throw new Refusal("missing-header", `${frame.command} needs ${name}.`);
+  return value;
+}
+
+/** [STOMP 1.2 CONNECT]: the highest version both know; the token by `passcode` or `Authorization`. */
+function connect(session: Session, frame: Frame): void {
+  if (session.connection.claims) throw new Refusal("wrong-state", "The connection is open already.");
+  const version = negotiate(header(frame, "accept-version"));
+  const [theirs, wanted] = heartbeats(header(frame, "heart-beat"));
+  const bearer = header(frame, "Authorization") ?? header(frame, "authorization");
+  const token = header(frame, "passcode") || (bearer ? bearerToken(bearer) : undefined);
+  const { connection, edge } = session;
+  session.version = version;
+  session.parser.version = version;
+  const claims = connection.connect(token);
+  const offer = edge.node.limits.heartbeatMs;
+  session.heartbeat = `${offer},${offer}`;
+  session.connected(claims.sub);
+  // Agreed is the slower of the two [STOMP 1.2 Heart-beating]; we beat early and end late (design 3).
+  if (wanted > 0) connection.beatMs = Math.floor(0.8 * Math.max(offer, wanted));
+  if (theirs > 0) connection.silenceMs = 2.5 * Math.max(offer, theirs);
+  connection.beatAt = connection.seenAt + connection.beatMs;
+}
+
+function negotiate(accepted: string | undefined): Version {
+  if (accepted === undefined) return "1.0"; // [STOMP 1.2 Protocol Negotiation]
+  const offered = accepted.split(",").map((part) => part.trim());
+  for (const version of ["1.2", "1.1", "1.0"] as const) if (offered.includes(version)) return version;
+  throw new Refusal("version-unsupported", `Offered: ${JSON.stringify(accepted.slice(0, 80))}.`);
+}
+
+function heartbeats(text: string | undefined): [number, number] {
+  if (text === undefined) return [0, 0];
+  const match = /^\s*(\d{1,9})\s*,\s*(\d{1,9})\s*$/.exec(text);
+  if (!match) throw new Refusal("bad-header", "heart-beat is two whole numbers with a comma between.");
+  return [Number(match[1]), Number(match[2])];
+}
+
+/** The token of `Bearer …`; the text itself when it has no scheme. */
+export function bearerToken(value: string): string {
+  return /^bearer /i.test(value) ? value.slice(7).trim() : value.trim();
+}
+
+function send(session: Session, frame: Frame): void {
+  const { connection } = session;
+  connection.requireReady();
+  const receipt = header(frame, "receipt");
+  const about: About = { receipt, clientMessageId: header(frame, "client-message-id") };
+  const destination = required(frame, "destination");
+  const transactionId = header(frame, "transaction");
+  if (transactionId === undefined) {
+    connection.attempt(about, () => sendTo(session, frame, readDestination(destination, connection.user)));
+    return;
+  }
+  const kept: Frame = { ...frame, body: copied(frame.body) };
+  const bytes = frame.body.byteLength + frame.headers.reduce((sum, text) => sum + text.length * 2, 256);
+  connection.transactions.keep(transactionId, bytes, (group) =>
+    connection.attempt(about, () => sendTo(session, kept, readDestination(destination, connection.user), group)),
+  );
+}
+
+function sendTo(session: Session, frame: Frame, destination: Destination, group?: CommitGroup): void {
+  switch (destination.kind) {
+    case "room":
+      return post(session, frame, { room: destination.room }, group);
+    case "queue":
+      return post(session, frame, { user: destination.user }, group);
+    case "typing":
+    case "read":
+      return signal(session, frame, destination);
+    case "refresh": {
+      const bearer = header(frame, "Authorization") ?? header(frame, "authorization");
+      return session.connection.refresh(bearer ? bearerToken(bearer) : "", { receipt: header(frame, "receipt") });
+    }
+    default:
+      throw new Refusal("bad-destination", "Nothing can be sent there.");
+  }
+}
+
+function post(session: Session, frame: Frame, to: { room: string } | { user: string }, group?: CommitGroup): void {
+  const { connection } = session;
+  const level = header(frame, "ack-level") ?? "stored";
+  if (level !== "stored" && level !== "accepted") throw new Refusal("bad-header", "ack-level is stored or accepted.");
+  const clientMessageId = header(frame, "client-message-id");
+  if (clientMessageId !== undefined && (clientMessageId === "" || clientMessageId.length > KEY_LENGTH)) {
+    throw new Refusal("bad-header", `client-message-id has 1 to ${KEY_LENGTH} characters.`);
+  }
+  connection.send(
+    {
+      to,
+      headers: userHeaders(session, frame),
+      contentType: header(frame, "content-type") ?? "",
+      body: copied(frame.body),
+      text: isUtf8(frame.body),
+      clientMessageId,
+      receipt: header(frame, "receipt"),
+      level,
+    },
+    group,
+  );
+}
+
+/** Longest client-message-id, characters: a UUID fits several times. */
+const KEY_LENGTH = 128;
+const NONE: readonly string[] = Object.freeze([]);
+
+/** The headers of a SEND that are stored: all that the engine does not set itself (design 3, Headers). */
+function userHeaders(session: Session, frame: Frame): readonly string[] {
+  const { headers } = frame;
+  let list: string[] | undefined;
+  let bytes = 0;
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string;
+    if (RESERVED.has(name)) continue;
+    const value = headers[i + 1] as string;
+    list ??= [];
+    list.push(name, value);
+    bytes += name.length + value.length;
+  }
+  if (!list) return NONE;
+  const { limits } = session.edge.node;
+  if (list.length > limits.userHeaders * 2) throw new Refusal("too-many-headers", `At most ${limits.userHeaders} are stored.`);
+  if (bytes > limits.headerBytes) throw new Refusal("header-too-long", "Headers that are stored together.");
+  return list;
+}
+
+/** Bytes of their own: a view would keep the chunk, or a pool, alive. */
+function copied(body: Uint8Array): Uint8Array {
+  return Uint8Array.prototype.slice.call(body);
+}
+
+function signal(session: Session, frame: Frame, to: { kind: "typing" | "read"; room: string }): void {
+  const { connection, edge } = session;
+  const about: About = { receipt: header(frame, "receipt") };
+  if (!connection.takeSignalToken()) throw new Refusal("rate-limited", undefined, 1_000);
+  const body = readJson(frame);
+  let done: Promise<void>;
+  if (to.kind === "typing") {
+    const state = body["state"] ?? "start";
+    if (state !== "start" && state !== "stop") throw new Refusal("bad-body", 'typing wants {"state":"start"} or {"state":"stop"}.');
+    done = edge.node.typing(to.room, connection.user, state === "start");
+  } else {
+    const offset = body["offset"];
+    if (!Number.isSafeInteger(offset) || (offset as number) < 0) throw new Refusal("bad-body", 'read wants {"offset":N}.');
+    done = edge.node.mark(to.room, connection.user, { kind: "read", offset: offset as number });
+  }
+  settle(session, done, about);
+}
+
+function readJson(frame: Frame): Record<string, unknown> {
+  if (frame.body.byteLength === 0) return {};
+  try {
+    const value: unknown = JSON.parse(Buffer.from(frame.body).toString("utf8"));
+    if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
+  } catch {
+    // Told below, like any other body that is no object.
+  }
+  throw new Refusal("bad-body", "A JSON object is expected.");
+}
+
+/** Answers a frame whose work takes a moment; the connection counts it as pending meanwhile. */
+function settle(session: Session, done: Promise<void>, about: About): void {
+  const { connection } = session;
+  connection.pending++;
+  done.then(
+    () => {
+      connection.receipt(about.receipt);
+      connection.settle();
+    },
+    (error: unknown) => {
+      connection.refuse(error instanceof Refusal ? error : new Refusal("store-unavailable", undefined, 1_000), about);
+      connection.settle();
+    },
+  );
+}
+
+function subscribe(session: Session, frame: Frame): void {
+  const { connection } = session;
+  const destination = required(frame, "destination");
+  const receipt = header(frame, "receipt");
+  // [STOMP 1.0 SUBSCRIBE] knows no id of its own: the destination names the subscription.
+  const id = session.version === "1.0" ? (header(frame, "id") ?? destination) : required(frame, "id");
+  const ack = header(frame, "ack") ?? "auto";
+  if (ack !== "auto" && ack !== "client" && ack !== "client-individual") throw new Refusal("bad-header", "ack is auto, client or client-individual.");
+  connection.attempt({ receipt }, () => {
+    const target = readDestination(destination, connection.user);
+    const from = readFrom(frame);
+    if (target.kind === "room") {
+      // `/app/room.…` means the same; MESSAGEs always name the topic.
+      const shown = `/topic/room.${target.room}`;
+      connection.subscribe({ id, kind: "log", subject: target.room, destination: shown, ack, receipt }, from);
+    } else if (target.kind === "signals") {
+      connection.subscribe({ id, kind: "signals", subject: target.room, destination, ack: "auto", receipt }, from);
+    } else if (target.kind === "queue") {
+      connection.subscribe({ id, kind: "queue", subject: target.user, destination, ack: "auto", receipt }, from);
+    } else if (target.kind === "errors") {
+      connection.subscribe({ id, kind: "errors", subject: "", destination, ack: "auto", receipt }, from);
+    } else {
+      throw new Refusal("bad-destination", "Nothing can be subscribed there.");
+    }
+  });
+}
+
+/** Where the subscription begins: a position is offset and term together, or the last N. */
+function readFrom(frame: Frame): From {
+  const offset = header(frame, "after-offset");
+  const term = header(frame, "after-term");
+  const last = header(frame, "last");
+  if (offset === undefined && term === undefined && last === undefined) return NOW;
+  if ((offset === undefined) !== (term === undefined) || (last !== undefined && offset !== undefined)) throw new Refusal("bad-position");
+  if (last !== undefined) return { kind: "last", entries: whole(last, "last") };
+  return { kind: "after", position: { offset: whole(offset, "after-offset"), term: whole(term, "after-term") } };
+}
+
+const NOW: From = Object.freeze({ kind: "now" });
+
+function whole(text: string | undefined, name: string): number {
+  if (text === undefined || !/^\d{1,15}$/.test(text)) throw new Refusal("bad-position", `${name} is a whole number.`);
+  return Number(text);
+}
+
+function unsubscribe(session: Session, frame: Frame): void {
+  const id = session.version === "1.0" ? (header(frame, "id") ?? required(frame, "destination")) : required(frame, "id");
+  session.connection.unsubscribe(id, header(frame, "receipt"));
+}
+
+function transaction(what: "begin" | "commit" | "abort"): Handler {
+  return (session, frame) => {
+    const id = required(frame, "transaction");
+    const receipt = header(frame, "receipt");
+    const { transactions } = session.connection;
+    if (what === "commit") return transactions.commit(id, receipt);
+    transactions[what](id);
+    session.connection.receipt(receipt);
+  };
+}
+
+function inTransaction(session: Session, frame: Frame, run: () => void): void {
+  const id = header(frame, "transaction");
+  if (id === undefined) run();
+  else session.connection.transactions.keep(id, 256, () => session.guard({ receipt: header(frame, "receipt") }, run));
+}
+
+/** ACK moves the delivered marker; NACK moves nothing; unknown ids are ignored and counted (design 3). */
+function acknowledge(session: Session, frame: Frame, what: "ack" | "nack"): void {
+  const { connection, edge } = session;
+  const receipt = header(frame, "receipt");
+  const id = session.version === "1.2" ? required(frame, "id") : required(frame, "message-id");
+  const dot = id.lastIndexOf(".");
+  const offset = Number(id.slice(dot + 1));
+  const name = session.version === "1.2" ? id.slice(0, dot) : header(frame, "subscription");
+  const room = session.version === "1.2" ? undefined : id.slice(0, id.indexOf("."));
+  const subscription = connection.subscriptions.find(
+    (one) => one.kind === "log" && one.ack !== "auto" && (name === undefined ? one.subject === room : one.id === name),
+  );
+  if (dot < 0 || !Number.isSafeInteger(offset) || offset < 1 || !subscription) edge.node.counters.unknownAcks++;
+  else if (what === "ack") {
+    settle(session, edge.node.mark(subscription.subject, connection.user, { kind: "delivered", offset }), { receipt });
+    return;
+  }
+  connection.receipt(receipt);
+}

@@ -1,0 +1,220 @@
+/**
+ * One socket's STOMP session: frames in, frames out. The actor of the connection decides; this translates.
+ * The order on the wire is the order of the calls; receipts of a turn leave in one write at its end.
+ */
+import type uWS from "uWebSockets.js";
+import { type CodeWord, codeOf, Refusal } from "../../actors/codes.ts";
+import type { Connection } from "../../actors/connection.ts";
+import { type Entry, messageId, type Position } from "../../actors/entry.ts";
+import type { About, Link, Subscription } from "../../actors/link.ts";
+import type { Edge } from "../edge.ts";
+import { handleFrame } from "./commands.ts";
+import { assembleFrame, encodeFrame, encodeHeaders, HEARTBEAT } from "./encoder.ts";
+import type { Version } from "./frame.ts";
+import { controlFrame, type Dialect, entryFrame, entryLines } from "./message.ts";
+import { FrameParser } from "./parser.ts";
+
+/** Unsent bytes beyond which a replay waits for the socket. */
+const CONGESTED_BYTES = 65_536;
+const NO_BYTES = new Uint8Array(0);
+
+/** A session. Small on purpose: there are hundreds of thousands. */
+export class Session implements Link {
+  readonly edge: Edge;
+  readonly connection: Connection;
+  readonly parser: FrameParser;
+  version: Version = "1.2";
+  /** Agreed heart-beats, as CONNECTED says them. */
+  heartbeat = "0,0";
+  #ws: uWS.WebSocket<unknown> | undefined;
+  /** Frames that leave at the end of the turn. */
+  #outbox: Buffer[] = [];
+  #drained: (() => void)[] | undefined;
+  /** The socket dropped a message: it reads too slowly and is being closed. */
+  slow = false;
+
+  constructor(edge: Edge, ws: uWS.WebSocket<unknown>, origin: { id: string; address: string }) {
+    this.edge = edge;
+    this.#ws = ws;
+    this.parser = new FrameParser(edge.parserOptions);
+    this.connection = edge.node.open(this, origin);
+  }
+
+  /** Bytes from the socket; valid only during the call. */
+  receive(bytes: Uint8Array): void {
+    this.connection.seenAt = this.edge.node.clock.monotonic();
+    this.edge.node.counters.bytesIn += bytes.byteLength;
+    try {
+      this.parser.push(bytes, (frame) => handleFrame(this, frame));
+    } catch (error) {
+      this.#failed(error, {});
+    }
+  }
+
+  /** A fault of the client's ends its connection; one of ours too, and is logged. */
+  #failed(error: unknown, about: About): void {
+    this.parser.stop();
+    if (error instanceof Refusal) return this.connection.fault(error, about);
+    this.edge.node.log.error({ connection: this.connection.id, err: error }, "a frame met a fault of ours");
+    this.connection.fault(new Refusal("internal"), about);
+  }
+
+  /** Runs a frame's work; a refusal of the protocol ends the connection with the frame's receipt named. */
+  guard(about: About, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#failed(error, about);
+    }
+  }
+
+  /** The socket is gone. */
+  closed(): void {
+    this.#ws = undefined;
+    this.parser.stop();
+    this.#outbox = [];
+    this.connection.lost();
+    this.drain();
+  }
+
+  /** The socket has taken what was unsent. */
+  drain(): void {
+    const waiting = this.#drained;
+    this.#drained = undefined;
+    if (waiting) for (const resolve of waiting) resolve();
+  }
+
+  /** Sends what waits for the end of the turn. */
+  flush(): void {
+    const frames = this.#outbox;
+    if (frames.length === 0) return;
+    this.#outbox = [];
+    this.#write(frames);
+  }
+
+  #write(frames: readonly Buffer[]): void {
+    const ws = this.#ws;
+    if (!ws) return;
+    if (frames.length === 1) {
+      ws.send(frames[0] as Buffer, false);
+      return;
+    }
+    ws.cork(() => {
+      for (const frame of frames) ws.send(frame, false);
+    });
+  }
+
+  #now(frame: Buffer): void {
+    this.flush();
+    this.#ws?.send(frame, false);
+  }
+
+  connected(user: string): void {
+    const headers = ["version", this.version, "heart-beat", this.heartbeat, "server", this.edge.banner];
+    headers.push("session", this.connection.id, "user-name", user);
+    this.#now(encodeFrame("CONNECTED", headers, NO_BYTES, this.version));
+  }
+
+  receipt(id: string, about?: { readonly entry?: Entry; readonly head?: Position }): void {
+    if (!this.#ws) return;
+    const headers = ["receipt-id", id];
+    const entry = about?.entry;
+    if (entry) {
+      const { room, term, offset } = entry;
+      headers.push("message-id", messageId(room, term, offset), "room", room, "offset", String(offset), "term", String(term));
+    }
+    const head = about?.head;
+    if (head) headers.push("head-offset", String(head.offset), "head-term", String(head.term));
+    if (this.#outbox.length === 0) this.edge.flushLater(this);
+    this.#outbox.push(assembleFrame(`RECEIPT\n${encodeHeaders(headers, this.version)}`));
+  }
+
+  fault(refusal: Refusal, about: About): void {
+    this.parser.stop();
+    const headers = ["message", codeOf(refusal.code).sentence, ...refusalHeaders(refusal, about), "content-type", "text/plain"];
+    if (refusal.code === "version-unsupported") headers.push("version", "1.2,1.1,1.0");
+    this.#now(encodeFrame("ERROR", headers, Buffer.from(refusal.message), this.version));
+    this.#end(refusal.code);
+  }
+
+  refused(errors: Subscription, refusal: Refusal, about: About): void {
+    const headers = ["event", "refused", ...refusalHeaders(refusal, about), "content-type", "text/plain"];
+    this.#now(controlFrame(headers, this.#dialect(errors), Buffer.from(refusal.message)));
+  }
+
+  resumed(subscription: Subscription, recovered: boolean, head: Position): void {
+    const headers = ["event", "resumed", "room", subscription.subject, "recovered", String(recovered)];
+    headers.push("head-offset", String(head.offset), "head-term", String(head.term));
+    this.#now(controlFrame(headers, this.#dialect(subscription)));
+  }
+
+  replay(subscription: Subscription, entries: readonly Entry[]): void {
+    this.flush();
+    const ws = this.#ws;
+    if (!ws) return;
+    const dialect = this.#dialect(subscription);
+    ws.cork(() => {
+      for (const entry of entries) ws.send(entryFrame(entry, dialect, entryLines(entry, this.version)), !entry.text);
+    });
+  }
+
+  ended(subscription: Subscription, code: CodeWord): void {
+    const headers = ["event", "ended", "room", subscription.subject, "code", code];
+    this.#now(controlFrame(headers, this.#dialect(subscription)));
+  }
+
+  #dialect(subscription: Subscription): Dialect {
+    return {
+      subscription: subscription.id,
+      version: this.version,
+      acked: subscription.ack !== "auto",
+      destination: subscription.destination,
+    };
+  }
+
+  attach(subscription: Subscription): void {
+    if (this.#ws) this.edge.fanout.attach(this.#ws, subscription, this.version);
+  }
+
+  detach(subscription: Subscription): void {
+    this.edge.fanout.detach(this.#ws, subscription, this.version);
+  }
+
+  congested(): boolean {
+    return this.#ws !== undefined && this.#ws.getBufferedAmount() > CONGESTED_BYTES;
+  }
+
+  drained(): Promise<void> {
+    if (!this.#ws || this.#ws.getBufferedAmount() === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#drained = this.#drained ?? [];
+      this.#drained.push(resolve);
+    });
+  }
+
+  beat(): void {
+    this.#ws?.send(HEARTBEAT, false);
+  }
+
+  close(code: CodeWord): void {
+    this.flush();
+    this.#end(code);
+  }
+
+  #end(code: CodeWord): void {
+    const ws = this.#ws;
+    if (!ws) return;
+    this.parser.stop();
+    const { close } = codeOf(code);
+    if (close === 1006) ws.close();
+    else ws.end(close, code);
+  }
+}
+
+function refusalHeaders(refusal: Refusal, about: About): string[] {
+  const headers: string[] = ["code", refusal.code];
+  if (about.receipt !== undefined) headers.push("receipt-id", about.receipt);
+  if (about.clientMessageId !== undefined) headers.push("client-message-id", about.clientMessageId);
+  if (refusal.retryAfterMs !== undefined) headers.push("retry-after", String(refusal.retryAfterMs));
+  return headers;
+}

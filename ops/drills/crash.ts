@@ -1,0 +1,204 @@
+/**
+ * The crash drill: people talk in several rooms while the server is killed by SIGKILL at random moments,
+ * during its start too, and is started again on the same data folder. At the end the checker compares what
+ * everybody sent, was promised and saw with the archive.
+ */
+import { check, type Item, type Violation } from "./checker.ts";
+import {
+  eventually,
+  type HistoryItem,
+  makeRoom,
+  must,
+  type Server,
+  startServer,
+  tokenFor,
+  wholeHistory,
+} from "./harness.ts";
+import { digest, Participant } from "./participant.ts";
+import { Random } from "./random.ts";
+
+/** How hard a crash drill is. */
+export interface CrashOptions {
+  readonly seed: number;
+  readonly people: number;
+  /** SIGKILLs of a server that listens; kills during a start come on top. */
+  readonly kills: number;
+  readonly say: (line: string) => void;
+}
+
+/** Longest life between two kills, ms. */
+const LIFE_MS = 5_000;
+
+/** How long everybody may take to be answered and to catch up at the end, ms. */
+const SETTLE_MS = 60_000;
+
+interface Room {
+  readonly id: string;
+  readonly members: readonly string[];
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Two public rooms for all, `general`, two private ones and a direct one. */
+async function makeRooms(server: Server, people: readonly string[]): Promise<Room[]> {
+  const token = tokenFor(people[0] as string);
+  const half = people.slice(0, Math.ceil(people.length / 2));
+  const third = people.filter((_, at) => at % 3 === 0);
+  const pair = people.slice(0, 2);
+  const make = async (
+    name: string,
+    type: "public" | "private" | "direct",
+    members: readonly string[],
+  ): Promise<Room> => {
+    const others = type === "public" ? [] : members.filter((id) => id !== people[0]);
+    return { id: await makeRoom(server, token, { name, type, members: others }), members };
+  };
+  return [
+    { id: "general", members: people },
+    await make("square", "public", people),
+    await make("market", "public", people),
+    await make("cellar", "private", half),
+    await make("attic", "private", third),
+    await make("bench", "direct", pair),
+  ];
+}
+
+function itemOf(stored: HistoryItem): Item {
+  const { id, offset, term, event, sender, count } = stored;
+  const body =
+    stored.bodyBase64 === undefined ? Buffer.from(stored.body ?? "") : Buffer.from(stored.bodyBase64, "base64");
+  return {
+    id,
+    offset,
+    term,
+    event,
+    sender,
+    count,
+    key: stored.clientMessageId ?? "",
+    body: digest(body),
+    atMs: Date.parse(stored.at),
+  };
+}
+
+/** Kills the server while it starts, and starts it again; answers the new process, not yet ready. */
+async function killAtStart(server: Server, random: Random, say: (line: string) => void): Promise<Server> {
+  const delayMs = random.whole(0, 600);
+  await Promise.race([pause(delayMs), server.exited]);
+  say(`  killed again ${delayMs} ms after its start began`);
+  await server.kill();
+  return server.restart();
+}
+
+/** Lets the server live and die until it was killed often enough; answers the last, living one. */
+async function livesAndDeaths(first: Server, options: CrashOptions, random: Random): Promise<Server> {
+  let server = first;
+  for (let kill = 1; kill <= options.kills; kill++) {
+    const lifeMs = random.whole(0, LIFE_MS);
+    const graceful = random.chance(0.1);
+    await Promise.race([pause(lifeMs), server.exited]);
+    const exit = await server.stop(graceful ? "SIGTERM" : "SIGKILL");
+    if (exit.signal !== "SIGKILL" && !(graceful && exit.code === 0)) {
+      throw new Error(
+        `The server ended by itself (${exit.code ?? exit.signal}):\n${server.lines.slice(-20).join("\n")}`,
+      );
+    }
+    // A graceful stop comes on top of the kills.
+    if (graceful) kill--;
+    server = server.restart();
+    if (random.chance(0.25)) server = await killAtStart(server, random, options.say);
+    await server.ready();
+    const word = graceful ? "stopped by SIGTERM" : `kill ${kill}`;
+    options.say(`  ${word} after ${lifeMs} ms; listens again after ${Math.round(server.startMs)} ms`);
+  }
+  return server;
+}
+
+/** Waits until all is answered, stored and seen by everybody. */
+async function settle(server: Server, rooms: readonly Room[], people: readonly Participant[]): Promise<void> {
+  await eventually(
+    async () => people.every((person) => person.settled) || undefined,
+    SETTLE_MS,
+    "An answer to every message",
+  );
+  for (const room of rooms) {
+    const token = tokenFor(room.members[0] as string);
+    const ask = async (): Promise<true | undefined> => {
+      const view = await must<{ headOffset: number; storedOffset: number }>(server, `GET /api/rooms/${room.id}`, {
+        token,
+      });
+      const members = people.filter((person) => room.members.includes(person.id));
+      const all = members.every((person) => person.position(room.id)?.offset === view.headOffset);
+      return (all && view.storedOffset === view.headOffset) || undefined;
+    };
+    await eventually(ask, SETTLE_MS, `Everybody's arrival at the head of ${room.id}`).catch((error: Error) => {
+      // The checker says who is behind; this only says that it took too long.
+      process.stderr.write(`${error.message}\n`);
+    });
+  }
+}
+
+async function readArchive(server: Server, rooms: readonly Room[]): Promise<Map<string, Item[]>> {
+  const archive = new Map<string, Item[]>();
+  for (const room of rooms) {
+    const history = await wholeHistory(server, tokenFor(room.members[0] as string), room.id);
+    archive.set(room.id, history.map(itemOf));
+  }
+  return archive;
+}
+
+function tell(
+  people: readonly Participant[],
+  archive: ReadonlyMap<string, readonly Item[]>,
+  say: (line: string) => void,
+): void {
+  const sum = (of: (person: Participant) => number): number => people.reduce((total, person) => total + of(person), 0);
+  const refusals = new Map<string, number>();
+  for (const person of people) {
+    for (const [code, times] of person.refusals) refusals.set(code, (refusals.get(code) ?? 0) + times);
+  }
+  const entries = [...archive.values()].reduce((total, log) => total + log.length, 0);
+  const seen = sum((person) =>
+    person.streams.reduce((total, { events }) => total + events.filter(({ kind }) => kind === "entry").length, 0),
+  );
+  say(`  ${sum((person) => person.sendings.length)} messages sent, ${entries} entries in the archive, ${seen} seen`);
+  say(
+    `  ${sum((person) => person.connections)} connections, ${sum((person) => person.notRecovered)} times recovered: false`,
+  );
+  say(`  refusals: ${JSON.stringify(Object.fromEntries(refusals))}`);
+}
+
+/** Runs the drill; answers the broken promises, none when all is well. */
+export async function crashDrill(options: CrashOptions): Promise<Violation[]> {
+  const random = new Random(options.seed);
+  const ids = Array.from({ length: options.people }, (_, at) => `person-${at}`);
+  let server = await startServer({ env: { LOG_LEVEL: "warn" } });
+  const first = server;
+  options.say(`Crash drill, seed ${options.seed}: ${options.people} people, ${options.kills} kills.`);
+  try {
+    const rooms = await makeRooms(server, ids);
+    const address = { url: server.url, wsUrl: server.wsUrl };
+    const people = ids.map((id) => {
+      const own = rooms.filter((room) => room.members.includes(id)).map((room) => room.id);
+      return new Participant({ id, rooms: own, address, random: random.fork() });
+    });
+    for (const person of people) person.start();
+    server = await livesAndDeaths(server, options, random);
+    for (const person of people) person.hush();
+    await settle(server, rooms, people);
+    await Promise.all(people.map((person) => person.stop()));
+    // Once more, with everything receipted: the archive that is judged is the one a new process reads.
+    await server.kill();
+    server = await server.restart().ready();
+    const archive = await readArchive(server, rooms);
+    tell(people, archive, options.say);
+    const faults = people.flatMap((person) => person.faults.map((what) => ({ rule: "fault", what })));
+    const story = {
+      archive,
+      streams: people.flatMap((person) => person.streams),
+      sendings: people.flatMap((person) => person.sendings),
+    };
+    return [...faults, ...check(story)];
+  } finally {
+    await first.remove();
+  }
+}
