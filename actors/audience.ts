@@ -160,7 +160,9 @@ export class Audience {
     this.#filling = true;
     this.#host.counters.gaps++;
     this.#fetch()
-      .catch((error: unknown) => this.#host.log.warn({ room: this.room, err: error }, "a gap was not filled; asking again"))
+      .catch((error: unknown) =>
+        this.#host.log.warn({ room: this.room, err: error }, "a gap was not filled; asking again"),
+      )
       .finally(() => {
         this.#filling = false;
       });

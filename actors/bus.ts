@@ -46,7 +46,13 @@ export interface Signal {
 /** A notice for all connections of one user, or a control word for every node. */
 export type Notice =
   | { readonly kind: "entry"; readonly user: string; readonly entry: Entry }
-  | { readonly kind: "notice"; readonly user: string; readonly event: "added" | "removed" | "direct"; readonly room: string; readonly by: string }
+  | {
+      readonly kind: "notice";
+      readonly user: string;
+      readonly event: "added" | "removed" | "direct";
+      readonly room: string;
+      readonly by: string;
+    }
   | { readonly kind: "revoked"; readonly user: string; readonly token: string | undefined; readonly beforeMs: number }
   | { readonly kind: "close"; readonly connection: string };
 

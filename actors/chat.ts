@@ -4,6 +4,7 @@
  */
 import type { MemberRecord, Role, RoomType } from "./archive.ts";
 import type { ArchivedEntry } from "./entry.ts";
+import type { ReactionChange } from "./fate.ts";
 
 /** A signed-in user, as the token says. */
 export interface Caller {
@@ -114,7 +115,7 @@ export interface Chat {
   /** The sender or a room admin may delete; an entry `deleted` follows in the log. */
   deleteMessage(caller: Caller, room: string, offset: number): Promise<void>;
   /** Adds or takes back a reaction; an entry `reaction` follows in the log. */
-  react(caller: Caller, room: string, offset: number, reaction: string, on: boolean): Promise<ArchivedEntry>;
+  react(caller: Caller, room: string, offset: number, change: ReactionChange): Promise<ArchivedEntry>;
 }
 
 /** What administrators ask of this node. */
@@ -125,5 +126,7 @@ export interface Administration {
   closeConnection(id: string): boolean;
   connections(page: PageOf): Page<ConnectionView>;
   shards(): readonly { shard: number; state: string; term: number; rooms: number }[];
-  rooms(page: PageOf): Page<{ id: string; headOffset: number; storedOffset: number; present: number; subscriptions: number }>;
+  rooms(
+    page: PageOf,
+  ): Page<{ id: string; headOffset: number; storedOffset: number; present: number; subscriptions: number }>;
 }

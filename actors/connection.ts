@@ -9,24 +9,11 @@ import type { Entry } from "./entry.ts";
 import type { Claims } from "./identity.ts";
 import type { About, Link, Subscription } from "./link.ts";
 import type { Node } from "./node.ts";
-import { type Draft, posting, type Reply } from "./posting.ts";
+import { type Draft, posting } from "./posting.ts";
 import type { From } from "./resume.ts";
+import { type CommitGroup, SendReply, type SendRequest } from "./sends.ts";
 import { endSubscription, openSubscription, type SubscribeRequest } from "./subscribe.ts";
 import { Transactions } from "./transactions.ts";
-
-/** A SEND that posts a message. The body belongs to the request. */
-export interface SendRequest {
-  /** Room id, or the other user for a private message. */
-  readonly to: { readonly room: string } | { readonly user: string };
-  readonly headers: readonly string[];
-  readonly contentType: string;
-  readonly body: Uint8Array;
-  readonly text: boolean;
-  readonly clientMessageId: string | undefined;
-  readonly receipt: string | undefined;
-  /** `accepted`: the RECEIPT promises a place in the order and no more. */
-  readonly level: "stored" | "accepted";
-}
 
 const READY = connectionTable.state("ready");
 
@@ -138,7 +125,10 @@ export class Connection {
     const about = { receipt: request.receipt, clientMessageId: request.clientMessageId };
     this.node.counters.received++;
     if (!this.#takeToken()) {
-      return this.refuse(new Refusal("rate-limited", undefined, Math.ceil(1_000 / this.node.limits.sendsPerSecond)), about);
+      return this.refuse(
+        new Refusal("rate-limited", undefined, Math.ceil(1_000 / this.node.limits.sendsPerSecond)),
+        about,
+      );
     }
     if (this.pending >= this.node.limits.pendingSends) {
       return this.refuse(new Refusal("queue-full", "Too many SENDs of this connection wait.", 1_000), about);
@@ -241,7 +231,7 @@ export class Connection {
       this.link.close("done");
     };
     if (this.pending === 0) finish();
-    else (this.#settled ??= []).push(finish);
+    else this.#settled = [...(this.#settled ?? []), finish];
   }
 
   /** Ends the connection from our side with a coded goodbye. */
@@ -265,67 +255,3 @@ export class Connection {
     this.node.signedOut(this);
   }
 }
-
-/** The COMMIT that waits for the SENDs of its transaction. */
-export class CommitGroup {
-  #open = 0;
-  #sealed = false;
-  readonly #done: () => void;
-
-  constructor(done: () => void) {
-    this.#done = done;
-  }
-
-  add(): void {
-    this.#open++;
-  }
-
-  settle(): void {
-    this.#open--;
-    if (this.#open === 0 && this.#sealed) this.#done();
-  }
-
-  /** All SENDs were started. */
-  seal(): void {
-    this.#sealed = true;
-    if (this.#open === 0) this.#done();
-  }
-}
-
-/** Turns the outcome of a SEND into its RECEIPT or refusal. */
-class SendReply implements Reply {
-  readonly #connection: Connection;
-  readonly #receipt: string | undefined;
-  readonly #clientMessageId: string | undefined;
-  readonly #early: boolean;
-  readonly #group: CommitGroup | undefined;
-
-  constructor(connection: Connection, request: SendRequest, group: CommitGroup | undefined) {
-    this.#connection = connection;
-    this.#receipt = request.receipt;
-    this.#clientMessageId = request.clientMessageId;
-    this.#early = request.level === "accepted";
-    this.#group = group;
-  }
-
-  get urgent(): boolean {
-    return (this.#receipt !== undefined && !this.#early) || this.#group !== undefined;
-  }
-
-  accepted(entry: Entry): void {
-    if (this.#early) this.#connection.receipt(this.#receipt, { entry });
-  }
-
-  stored(entry: Entry): void {
-    if (!this.#early) this.#connection.receipt(this.#receipt, { entry });
-    this.#group?.settle();
-    this.#connection.settle();
-  }
-
-  refused(refusal: Refusal): void {
-    this.#connection.refuse(refusal, { receipt: this.#receipt, clientMessageId: this.#clientMessageId });
-    this.#group?.settle();
-    this.#connection.settle();
-  }
-}
-

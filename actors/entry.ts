@@ -108,9 +108,15 @@ export function isRoomId(text: string): boolean {
   return ROOM_ID.test(text);
 }
 
+/** Whether every surrogate of the text has its partner. */
+function wellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
+}
+
 /** Whether the text can be a user id: 1 to 128 bytes of UTF-8, no control characters. */
 export function isUserId(text: string): boolean {
-  if (text.length === 0 || text.length > 128) return false;
+  // A lone surrogate has no UTF-8 of its own: two such ids would be one to the stores.
+  if (text.length === 0 || text.length > 128 || !wellFormed(text)) return false;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
     if (unit < 32 || (unit >= 127 && unit < 160)) return false;

@@ -15,7 +15,10 @@ export interface ReactionChange {
 }
 
 /** The part of a draft that a reaction says. */
-export function reactionDraft(ref: number, change: ReactionChange): Pick<Draft, "event" | "contentType" | "headers" | "body" | "text" | "ref"> {
+export function reactionDraft(
+  ref: number,
+  change: ReactionChange,
+): Pick<Draft, "event" | "contentType" | "headers" | "body" | "text" | "ref"> {
   const body = encoder.encode(JSON.stringify({ reaction: change.reaction, on: change.on }));
   return { event: "reaction", ref, contentType: "application/json", headers: [], body, text: true };
 }
@@ -45,7 +48,10 @@ export function fateAfter(fate: Fate | undefined, entry: Entry): Fate | undefine
   }
 }
 
-function reactionsAfter(before: Readonly<Record<string, readonly string[]>>, entry: Entry): Record<string, readonly string[]> {
+function reactionsAfter(
+  before: Readonly<Record<string, readonly string[]>>,
+  entry: Entry,
+): Record<string, readonly string[]> {
   const { reaction, on } = JSON.parse(decoder.decode(entry.body)) as ReactionChange;
   const reactions: Record<string, readonly string[]> = { ...before };
   const others = (reactions[reaction] ?? []).filter((user) => user !== entry.sender);
@@ -70,7 +76,12 @@ export function asSeen({ entry, fate }: ArchivedEntry): Entry {
   if (!fate) return entry;
   if (fate.deletedAt !== undefined) return emptied(entry);
   if (fate.body === undefined) return entry;
-  return { ...entry, body: fate.body, contentType: fate.contentType ?? entry.contentType, text: fate.text ?? entry.text };
+  return {
+    ...entry,
+    body: fate.body,
+    contentType: fate.contentType ?? entry.contentType,
+    text: fate.text ?? entry.text,
+  };
 }
 
 /** The entry without what its sender said. */
@@ -83,9 +94,8 @@ export function emptied(entry: Entry): Entry {
  * from memory either. Answers the same array when nothing is to be done.
  */
 export function withoutDeleted(entries: readonly Entry[]): readonly Entry[] {
-  let gone: Set<number> | undefined;
-  for (const entry of entries) if (entry.event === "deleted") (gone ??= new Set()).add(entry.ref);
-  if (!gone) return entries;
-  const refs = gone;
+  if (!entries.some((entry) => entry.event === "deleted")) return entries;
+  const refs = new Set<number>();
+  for (const entry of entries) if (entry.event === "deleted") refs.add(entry.ref);
   return entries.map((entry) => (entry.event === "message" && refs.has(entry.offset) ? emptied(entry) : entry));
 }

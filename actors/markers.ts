@@ -53,7 +53,8 @@ export class Markers {
       return false;
     }
     this.#waiting.set(key, before ? highest(before, marker) : marker);
-    if (!this.#timer) this.#timer = this.#options.clock.after(this.#options.limits.markerFlushMs, () => void this.#tick());
+    if (!this.#timer)
+      this.#timer = this.#options.clock.after(this.#options.limits.markerFlushMs, () => void this.#tick());
     return true;
   }
 
@@ -71,7 +72,7 @@ export class Markers {
 
   /** Writes what waits; resolves when it is durable, rejects when the archive did not take it (it waits on). */
   async flush(): Promise<void> {
-    while (this.#inFlight) await this.#inFlight.catch(() => undefined);
+    while (this.#inFlight !== undefined) await this.#inFlight.catch(() => undefined);
     if (this.#waiting.size === 0) return;
     this.#leaving = this.#waiting;
     this.#waiting = new Map();
@@ -100,5 +101,11 @@ export class Markers {
 /** The higher of two markers of one user in one room, field by field. */
 export function highest(a: MarkerRecord, b: MarkerRecord): MarkerRecord {
   const read = a.read >= b.read ? a : b;
-  return { room: a.room, user: a.user, read: read.read, readCount: read.readCount, delivered: Math.max(a.delivered, b.delivered) };
+  return {
+    room: a.room,
+    user: a.user,
+    read: read.read,
+    readCount: read.readCount,
+    delivered: Math.max(a.delivered, b.delivered),
+  };
 }

@@ -57,7 +57,12 @@ export class RoomMarks {
     if (offset <= before[kind]) return before;
     const raised: MarkerRecord =
       kind === "read"
-        ? { ...before, read: offset, readCount: await this.#countAt(offset), delivered: Math.max(before.delivered, offset) }
+        ? {
+            ...before,
+            read: offset,
+            readCount: await this.#countAt(offset),
+            delivered: Math.max(before.delivered, offset),
+          }
         : { ...before, delivered: offset };
     host.markers.raise(raised);
     if (this.#known.size >= KNOWN_MOST) this.#known.clear();

@@ -2,10 +2,10 @@
 import type { Caller, Chat, History, HistoryQuery, NewMessage } from "./chat.ts";
 import { Refusal } from "./codes.ts";
 import { type ArchivedEntry, clientKey, type Entry } from "./entry.ts";
-import { deletionDraft, reactionDraft, requireReactionRoom, withoutDeleted } from "./fate.ts";
+import { deletionDraft, type ReactionChange, reactionDraft, requireReactionRoom, withoutDeleted } from "./fate.ts";
 import { type Draft, posting } from "./posting.ts";
-import type { Room } from "./room.ts";
 import type { RoomState } from "./room.state.ts";
+import type { Room } from "./room.ts";
 import { RoomService, untilStored } from "./service.ts";
 
 /** Rooms, members and messages: the whole of `Chat` over one node. */
@@ -27,7 +27,8 @@ export class ChatService extends RoomService implements Chat {
   /** Times become offsets: `at` never falls along a log. */
   async #range(roomId: string, query: HistoryQuery): Promise<{ after?: number; before?: number }> {
     let { after, before } = query;
-    if (query.fromMs !== undefined) after = Math.max(after ?? 0, (await this.archive.offsetAt(roomId, query.fromMs)) - 1);
+    if (query.fromMs !== undefined)
+      after = Math.max(after ?? 0, (await this.archive.offsetAt(roomId, query.fromMs)) - 1);
     if (query.toMs !== undefined) {
       const end = await this.archive.offsetAt(roomId, query.toMs);
       before = Math.min(before ?? end, end);
@@ -48,7 +49,9 @@ export class ChatService extends RoomService implements Chat {
     if (head <= archived || (range.forward && page.length >= range.most)) return page;
     if (!range.forward && range.before !== undefined && range.before <= archived + 1) return page;
     const hot = await this.node.bus.log(roomId, archived, head - archived);
-    const fresh = withoutDeleted(hot).filter((entry) => entry.offset <= head && entry.offset < (range.before ?? head + 1));
+    const fresh = withoutDeleted(hot).filter(
+      (entry) => entry.offset <= head && entry.offset < (range.before ?? head + 1),
+    );
     const all = [...page, ...fresh.map((entry) => ({ entry, fate: room.fateOf(entry.offset, undefined) }))];
     return range.forward ? all.slice(0, range.most) : all.slice(Math.max(0, all.length - range.most));
   }
@@ -87,11 +90,10 @@ export class ChatService extends RoomService implements Chat {
     });
   }
 
-  async react(caller: Caller, roomId: string, offset: number, reaction: string, on: boolean): Promise<ArchivedEntry> {
+  async react(caller: Caller, roomId: string, offset: number, change: ReactionChange): Promise<ArchivedEntry> {
     await this.#about(caller, roomId, offset, ({ target }) => {
-      const change = { reaction, on };
-      const has = target.fate?.reactions?.[reaction]?.includes(caller.id) === true;
-      if (has === on) return undefined;
+      const has = target.fate?.reactions?.[change.reaction]?.includes(caller.id) === true;
+      if (has === change.on) return undefined;
       requireReactionRoom(target.fate, change, this.node.limits);
       return { ...reactionDraft(offset, change), sender: caller.id, senderName: caller.name };
     });
@@ -123,7 +125,8 @@ export class ChatService extends RoomService implements Chat {
   async #target(room: Room, state: RoomState, offset: number): Promise<ArchivedEntry> {
     if (offset < 1 || offset > state.accepted.offset) throw new Refusal("message-not-found");
     const [archived] = await this.archive.page(room.id, { after: offset - 1, limit: 1, end: "first" });
-    const [hot] = archived?.entry.offset === offset ? [archived.entry] : await this.node.bus.log(room.id, offset - 1, 1);
+    const [hot] =
+      archived?.entry.offset === offset ? [archived.entry] : await this.node.bus.log(room.id, offset - 1, 1);
     const fate = room.fateOf(offset, archived?.entry.offset === offset ? archived.fate : undefined);
     if (hot?.offset !== offset || hot.event !== "message" || fate?.deletedAt !== undefined) {
       throw new Refusal("message-not-found");

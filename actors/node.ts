@@ -7,13 +7,14 @@
  */
 import { LRUCache } from "lru-cache";
 import type { Archive } from "./archive.ts";
-import { Audience, type AudienceHost, fetchAfter } from "./audience.ts";
+import { fetchAfter } from "./audience.ts";
+import { Audiences, type AudiencesHost } from "./audiences.ts";
 import type { Bus, BusReceiver, Notice, Pack, Signal } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 import { Refusal } from "./codes.ts";
 import { Connection } from "./connection.ts";
 import { Counters } from "./counters.ts";
-import { type Entry, isRoomId, type Position, shardOf } from "./entry.ts";
+import { type Entry, isRoomId, shardOf } from "./entry.ts";
 import type { Claims } from "./identity.ts";
 import type { Leases } from "./leases.ts";
 import type { Limits } from "./limits.ts";
@@ -29,7 +30,6 @@ import type { ResumeHost } from "./resume.ts";
 import { Room, type RoomHost } from "./room.ts";
 import { Shard, type ShardHost } from "./shards.ts";
 import { Speaker } from "./speaker.ts";
-import { endSubscription } from "./subscribe.ts";
 import type { WindowBudget } from "./window.ts";
 import { Writer } from "./writer.ts";
 
@@ -58,7 +58,7 @@ export interface NodeOptions {
 const SLEEP_SWEEP_MS = 1_000;
 
 /** One node. */
-export class Node implements RoomHost, ShardHost, AudienceHost, ResumeHost, BusReceiver {
+export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, BusReceiver {
   readonly name: string;
   readonly archive: Archive;
   readonly bus: Bus;
@@ -76,7 +76,7 @@ export class Node implements RoomHost, ShardHost, AudienceHost, ResumeHost, BusR
   readonly windowBudget: WindowBudget = { bytes: 0 };
   readonly shards: Shard[] = [];
   readonly rooms = new Map<string, Room>();
-  readonly audiences = new Map<string, Audience>();
+  readonly audiences: Audiences;
   readonly options: NodeOptions;
   #edgeCounter = 0;
   #flushing: Shard[] = [];
@@ -100,6 +100,7 @@ export class Node implements RoomHost, ShardHost, AudienceHost, ResumeHost, BusR
     this.speaker = new Speaker({ bus: this.bus, clock: this.clock, limits: this.limits, counters: this.counters });
     this.online = new OnlineWatch(this);
     this.registry = new Registry({ clock: this.clock, limits: this.limits, watcher: this.online });
+    this.audiences = new Audiences(this);
     this.bus.receive(this);
   }
 
@@ -193,16 +194,7 @@ export class Node implements RoomHost, ShardHost, AudienceHost, ResumeHost, BusR
         typing: (user, state) => this.#say(room, "typing", user, state),
       },
     });
-    // After an owner change the room learns again who is here.
-    const audience = this.audiences.get(room.id);
-    if (audience && audience.logs > 0) {
-      for (const connection of this.registry.all()) {
-        for (const one of connection.subscriptions) {
-          if (one.kind !== "log" || one.subject !== room.id || one.state !== "live") continue;
-          presence.arrive(connection.user, connection.claims?.name ?? connection.user);
-        }
-      }
-    }
+    this.audiences.introduce(room.id, presence);
     return presence;
   }
 
@@ -292,81 +284,7 @@ export class Node implements RoomHost, ShardHost, AudienceHost, ResumeHost, BusR
     if (!this.#draining) this.clock.after(SLEEP_SWEEP_MS, () => this.#sweepRooms());
   }
 
-  // ─── Audiences ───
-
-  /** The local audience of a room, made on first use. */
-  audience(roomId: string): Audience {
-    let audience = this.audiences.get(roomId);
-    if (!audience) {
-      audience = new Audience(roomId, this);
-      this.audiences.set(roomId, audience);
-    }
-    return audience;
-  }
-
-  /** Nobody here listens to the room any more. */
-  unheard(audience: Audience): void {
-    if (this.audiences.get(audience.room) !== audience) return;
-    this.audiences.delete(audience.room);
-    this.bus.leave(audience.room);
-  }
-
-  /** Grants in this turn, if the audience is at a position and the room is awake; throws the refusal. */
-  grantNow(audience: Audience, user: string): boolean {
-    const room = this.rooms.get(audience.room);
-    if (!audience.position || room?.status !== "open") return false;
-    room.state.requireSight(user);
-    return true;
-  }
-
-  /** Grants once the room is awake and its packs are sure to come. Rejects with the refusal. */
-  async grant(audience: Audience, user: string): Promise<void> {
-    if (!isRoomId(audience.room)) throw new Refusal("room-not-found");
-    await this.bus.join(audience.room);
-    const at = await this.room(audience.room).ask((state): Position => {
-      state.requireSight(user);
-      return state.accepted;
-    });
-    audience.grant(at);
-  }
-
-  /** A log subscription of the user is live here. */
-  arrived(roomId: string, claims: Claims): void {
-    this.rooms.get(roomId)?.presence.arrive(claims.sub, claims.name);
-  }
-
-  departed(roomId: string, user: string): void {
-    this.rooms.get(roomId)?.presence.depart(user);
-  }
-
-  expel(roomId: string, user: string): void {
-    this.#endSubscriptions(this.registry.ofUser(user), roomId, "removed");
-    this.rooms.get(roomId)?.presence.remove(user);
-  }
-
-  /** Ends all local subscriptions of a deleted room. */
-  dissolve(roomId: string): void {
-    this.#endSubscriptions([...this.registry.all()], roomId, "room-deleted");
-  }
-
-  #endSubscriptions(connections: Connection[], roomId: string, code: "removed" | "room-deleted"): void {
-    for (const connection of connections) {
-      for (const one of [...connection.subscriptions]) {
-        const ofRoom = one.subject === roomId && (one.kind === "log" || one.kind === "signals");
-        if (ofRoom && one.state !== "joining") endSubscription(connection, one, code);
-      }
-    }
-  }
-
-  broken(roomId: string, head: Position): void {
-    for (const connection of this.registry.all()) {
-      for (const one of connection.subscriptions) {
-        if (one.kind !== "log" || one.subject !== roomId || one.state !== "live") continue;
-        this.counters.unrecovered++;
-        connection.link.resumed(one, false, head);
-      }
-    }
-  }
+  // ─── Reads ───
 
   fetchAfter(roomId: string, offset: number): Promise<readonly Entry[]> {
     const key = `${roomId}/${offset}`;

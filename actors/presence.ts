@@ -50,7 +50,11 @@ export class RoomPresence {
     }
     here.connections++;
     here.name = name;
-    this.#apply(user, here, here.connections === 1 && membershipTable.name(here.state) === "lingering" ? "returned" : "granted");
+    this.#apply(
+      user,
+      here,
+      here.connections === 1 && membershipTable.name(here.state) === "lingering" ? "returned" : "granted",
+    );
   }
 
   /** A subscription of the user ended. */

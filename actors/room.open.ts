@@ -3,8 +3,8 @@ import type { DerivedWrite, Head } from "./archive.ts";
 import { type ArchivedEntry, type Entry, type Fate, positionOf } from "./entry.ts";
 import { fateAfter } from "./fate.ts";
 import { type Posting, posting } from "./posting.ts";
-import type { Room } from "./room.ts";
 import { memberOf, RoomState } from "./room.state.ts";
+import type { Room } from "./room.ts";
 import { DERIVED_RUN } from "./writer.ts";
 
 /** An opened room: its state, whether the hot log has its head, and what is logged but not stored. */
@@ -49,7 +49,10 @@ async function reapply(room: Room, head: Head | undefined): Promise<void> {
   const page = await archive.page(room.id, { limit: DERIVED_RUN, end: "last" });
   let from = page.length;
   while (from > 0 && (page[from - 1] as ArchivedEntry).entry.event !== "message") from--;
-  const writes = await derivedOf(room, page.slice(from).map((item) => item.entry));
+  const writes = await derivedOf(
+    room,
+    page.slice(from).map((item) => item.entry),
+  );
   if (writes.length > 0) await archive.derive(writes);
 }
 

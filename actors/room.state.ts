@@ -37,7 +37,7 @@ export class RoomState {
 
   /** Gives a draft the next place. `now` in ms since 1970; `at` never falls, so time and offset agree. */
   decide(draft: Draft, term: number, now: number): Entry {
-    const at = now > this.at ? now : this.at;
+    const at = Math.max(now, this.at);
     const count = draft.event === "message" ? this.count + 1 : this.count;
     const entry: Entry = {
       room: this.record.id,
@@ -108,7 +108,11 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** The part of a draft that a member entry says; `role` and `name` travel as headers. */
-export function memberDraft(change: MemberChange, role: Role, name: string): Pick<Draft, "event" | "contentType" | "headers" | "body" | "text" | "ref"> {
+export function memberDraft(
+  change: MemberChange,
+  role: Role,
+  name: string,
+): Pick<Draft, "event" | "contentType" | "headers" | "body" | "text" | "ref"> {
   return {
     event: "member",
     ref: 0,

@@ -7,35 +7,37 @@
  * turn it comes in. Nothing is shown before the hot log accepted it (rule 4).
  */
 import Denque from "denque";
-import type { Archive, DerivedWrite } from "./archive.ts";
+import type { DerivedWrite } from "./archive.ts";
 import type { Bus, Pack } from "./bus.ts";
-import type { Clock } from "./clock.ts";
 import { Refusal } from "./codes.ts";
 import type { Counters } from "./counters.ts";
+import { Duplicates, type DuplicatesHost } from "./duplicates.ts";
 import { type Entry, type Fate, positionOf } from "./entry.ts";
 import { fateAfter } from "./fate.ts";
-import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
 import type { Markers } from "./markers.ts";
 import type { RoomMarks } from "./marks.ts";
-import { answerAccepted, answerRefused, answerStored, type Draft, type Posting, posting, type Reply } from "./posting.ts";
+import {
+  answerAccepted,
+  answerRefused,
+  answerStored,
+  type Draft,
+  type Posting,
+  posting,
+  type Reply,
+} from "./posting.ts";
 import type { RoomPresence } from "./presence.ts";
 import { openRoom } from "./room.open.ts";
 import { memberDraft, type RoomState } from "./room.state.ts";
-import { Window, type WindowBudget, windowKey } from "./window.ts";
 import type { Stored, Writer } from "./writer.ts";
 
 /** What a room needs of its node. */
-export interface RoomHost {
-  readonly clock: Clock;
-  readonly limits: Limits;
-  readonly archive: Archive;
+export interface RoomHost extends DuplicatesHost {
   readonly bus: Bus;
   readonly writer: Writer;
   readonly log: Log;
   readonly markers: Markers;
   readonly counters: Counters;
-  readonly windowBudget: WindowBudget;
   /** A fresh key for an entry that no client named (rule 8). */
   edgeKey(): string;
   presenceOf(room: Room): RoomPresence;
@@ -60,7 +62,9 @@ export interface RoomShard {
   lost(why: string): void;
 }
 
-type Task = { readonly posting: Posting } | { readonly run: () => void | Promise<void>; readonly fail: (refusal: Refusal) => void };
+type Task =
+  | { readonly posting: Posting }
+  | { readonly run: () => void | Promise<void>; readonly fail: (refusal: Refusal) => void };
 
 /** One awake room. */
 export class Room implements Stored {
@@ -75,8 +79,7 @@ export class Room implements Stored {
   #state: RoomState | undefined;
   readonly #mailbox = new Denque<Task>();
   #busy = false;
-  #window: Window;
-  #windowMode: "none" | "memory" | "archive" = "none";
+  readonly #duplicates: Duplicates;
   /** Decided in this turn, not yet given to the hot log. */
   #turn: Posting[] = [];
   #opening = false;
@@ -93,7 +96,7 @@ export class Room implements Stored {
     this.usedAt = host.clock.monotonic();
     this.presence = host.presenceOf(this);
     this.marks = host.marksOf(this);
-    this.#window = new Window(host.limits, host.windowBudget);
+    this.#duplicates = new Duplicates(id, host);
     this.#busy = true;
     openRoom(this).then(
       (opened) => this.#opened(opened),
@@ -116,6 +119,7 @@ export class Room implements Stored {
     this.host.opened(this);
     for (const left of opened.unstored) {
       this.pending++;
+      if (left.draft.key.startsWith("c/")) this.#duplicates.add(left);
       this.host.writer.adopt({ room: this, posting: left, urgent: false });
     }
     this.#drain();
@@ -198,9 +202,10 @@ export class Room implements Stored {
       const state = this.state;
       state.requireSight(draft.sender);
       if (draft.key.startsWith("c/")) {
-        const first = this.#duplicate(item);
+        const first = this.#duplicates.check(item, state);
         if (first === "answered") this.host.counters.duplicates++;
-        if (first !== "none") return first === "answered";
+        else if (first !== "new") this.#hold(first);
+        if (first !== "new") return first === "answered";
       }
       const joins = draft.event === "message" && state.record.type === "public" && !state.members.has(draft.sender);
       if (joins) this.join(draft.sender, draft.senderName);
@@ -212,72 +217,6 @@ export class Room implements Stored {
     return true;
   }
 
-  /** Rule 9: a retry is answered as the first one; `asked` when the archive had to be asked. */
-  #duplicate(item: Posting): "none" | "answered" | "asked" {
-    const key = windowKey(item.draft.sender, item.draft.key);
-    if (this.#windowMode === "none") {
-      this.#hold(this.#loadWindow());
-      return "asked";
-    }
-    const found = this.#window.find(key, this.state.offset, this.host.clock.now());
-    if (found?.posting) {
-      if (item.reply) {
-        found.posting.joined = found.posting.joined ?? [];
-        found.posting.joined.push(item.reply);
-        if (found.offset <= this.state.accepted.offset) item.reply.accepted(found.posting.entry as Entry);
-      }
-      return "answered";
-    }
-    if (found?.entry) {
-      item.reply?.accepted(found.entry);
-      item.reply?.stored(found.entry);
-      return "answered";
-    }
-    if (this.#windowMode === "memory" || this.#looked === item) return "none";
-    this.#hold(this.#lookUp(item));
-    return "asked";
-  }
-
-  /** The posting for which the archive was just asked. */
-  #looked: Posting | undefined;
-
-  /** Asks the archive for a key, when the node has no room for the window in memory. */
-  async #lookUp(item: Posting): Promise<void> {
-    const { archive, clock, limits } = this.host;
-    const entry = await archive.byKey(this.id, item.draft.sender, item.draft.key);
-    this.#looked = item;
-    const young = entry && entry.offset > this.state.offset - limits.windowEntries && entry.at > clock.now() - limits.windowMs;
-    if (young) this.#window.load(entry);
-  }
-
-  async #loadWindow(): Promise<void> {
-    const { archive, clock, limits } = this.host;
-    const entries: Entry[] = [];
-    let before = this.state.offset + 1;
-    const oldest = Math.max(0, this.state.offset - limits.windowEntries);
-    while (before > oldest + 1) {
-      const page = await archive.page(this.id, { after: oldest, before, limit: 500, end: "last" });
-      const first = page[0];
-      if (!first) break;
-      for (let i = page.length - 1; i >= 0; i--) entries.push((page[i] as { entry: Entry }).entry);
-      before = first.entry.offset;
-      if (first.entry.at <= clock.now() - limits.windowMs) break;
-    }
-    for (let i = entries.length - 1; i >= 0; i--) {
-      const entry = entries[i] as Entry;
-      if (entry.key.startsWith("c/")) this.#window.load(entry);
-    }
-    this.#windowMode = "memory";
-    this.#boundWindow();
-  }
-
-  /** Beyond the node's bound this room's stored keys are looked up in the archive instead. */
-  #boundWindow(): void {
-    if (this.#windowMode !== "memory" || this.host.windowBudget.bytes <= this.host.limits.windowBytes) return;
-    this.#windowMode = "archive";
-    this.#window.forgetStored();
-  }
-
   /** Makes a user a member of a public room, as the first SEND or a join does. */
   join(user: string, name: string): void {
     this.changeMember({ user, name, role: "member", change: "joined", by: { id: user, name } }, undefined);
@@ -285,13 +224,22 @@ export class Room implements Stored {
 
   /** Appends a member change; the state is changed with it. */
   changeMember(
-    change: { user: string; name: string; role: "admin" | "member" | "none"; change: "added" | "joined" | "left" | "removed" | "role"; by: { id: string; name: string } },
+    change: {
+      user: string;
+      name: string;
+      role: "admin" | "member" | "none";
+      change: "added" | "joined" | "left" | "removed" | "role";
+      by: { id: string; name: string };
+    },
     reply: Reply | undefined,
   ): Entry {
     const { members } = this.state;
     if (!members.has(change.user) && members.size >= this.host.limits.membersPerRoom) throw new Refusal("room-full");
     const said = { user: change.user, change: change.change, by: change.by.id };
-    return this.append({ ...memberDraft(said, change.role, change.name), sender: change.by.id, senderName: change.by.name }, reply);
+    return this.append(
+      { ...memberDraft(said, change.role, change.name), sender: change.by.id, senderName: change.by.name },
+      reply,
+    );
   }
 
   /** Appends an entry that the node itself words; answers it decided. */
@@ -312,10 +260,7 @@ export class Room implements Stored {
     item.decidedAt = host.clock.monotonic();
     if (entry.event === "member") item.derived = state.applyMember(entry);
     else if (entry.ref > 0) item.derived = this.#applyFate(entry);
-    if (item.draft.key.startsWith("c/")) {
-      this.#window.add(windowKey(entry.sender, entry.key), item);
-      this.#boundWindow();
-    }
+    if (item.draft.key.startsWith("c/")) this.#duplicates.add(item);
     if (this.#turn.length === 0) this.shard.touch(this);
     this.#turn.push(item);
   }
@@ -374,39 +319,40 @@ export class Room implements Stored {
     if (last.offset > this.state.stored.offset) this.state.stored = positionOf(last);
     for (const item of postings) {
       const entry = item.entry as Entry;
-      if (item.draft.key.startsWith("c/")) this.#settle(item);
+      if (item.draft.key.startsWith("c/")) this.#duplicates.settle(item);
       if (entry.ref > 0 && this.#fates.get(entry.ref)?.rev === entry.offset) this.#fates.delete(entry.ref);
       if (entry.event === "message") this.host.markers.sent(this.id, entry);
       answerStored(item);
     }
-    if (this.pending === 0 && this.#waiting.length > 0) {
-      const waiting = this.#waiting;
-      this.#waiting = [];
-      for (const resolve of waiting) resolve();
-    }
+    this.#wake();
     if (this.status === "closed") return;
     this.marks.stored(this.state.stored.offset);
-    const { bus, clock } = this.host;
-    if (this.#window.size > 0) this.#window.prune(this.state.offset, clock.now());
-    this.#boundWindow();
+    const { bus } = this.host;
+    this.#duplicates.prune(this.state);
     bus.stored(this.shard.id, this.shard.term, this.id, this.state.stored).then(
       (mine) => mine || this.shard.lost("a trim met another term"),
       (error: unknown) => this.host.log.warn({ room: this.id, err: error }, "a trim was not answered"),
     );
   }
 
-  #settle(item: Posting): void {
-    const key = windowKey(item.draft.sender, item.draft.key);
-    if (this.#windowMode === "archive") this.#window.drop(key);
-    else this.#window.settle(key, item);
-  }
-
   onConflict(postings: readonly Posting[]): void {
     this.pending -= postings.length;
-    this.host.log.error({ room: this.id, entries: postings.length }, "another entry stands where ours was to be stored");
+    this.host.log.error(
+      { room: this.id, entries: postings.length },
+      "another entry stands where ours was to be stored",
+    );
     this.close();
     this.shard.lost("a stored entry is not ours");
-    for (const item of postings) answerRefused(item, new Refusal("store-unavailable", "The room is being reopened.", 1_000));
+    for (const item of postings)
+      answerRefused(item, new Refusal("store-unavailable", "The room is being reopened.", 1_000));
+  }
+
+  /** Tells who waits for the room to be settled. */
+  #wake(): void {
+    if (this.pending > 0 || this.#waiting.length === 0) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
   }
 
   /** Resolves when all that was accepted is stored. */
@@ -432,7 +378,7 @@ export class Room implements Stored {
   close(): void {
     if (this.status === "closed") return;
     this.status = "closed";
-    this.#window.clear();
+    this.#duplicates.clear();
     this.presence.clear();
     this.host.forget(this);
     const refusal = new Refusal("store-unavailable", "The room is being reopened.", 1_000);

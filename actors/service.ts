@@ -5,8 +5,8 @@ import { Refusal, StoreFailure } from "./codes.ts";
 import { type ArchivedEntry, type Entry, isUserId } from "./entry.ts";
 import type { Node } from "./node.ts";
 import type { Reply } from "./posting.ts";
-import type { Room } from "./room.ts";
 import type { RoomState } from "./room.state.ts";
+import type { Room } from "./room.ts";
 
 /** Members named at a room's creation; more are added one by one. */
 const FIRST_MEMBERS_MOST = 256;
@@ -34,13 +34,19 @@ export class RoomService {
     return this.node.archive;
   }
 
-  async createRoom(caller: Caller, room: { name: string; type: RoomType; members: readonly string[] }): Promise<RoomView> {
+  async createRoom(
+    caller: Caller,
+    room: { name: string; type: RoomType; members: readonly string[] },
+  ): Promise<RoomView> {
     const others = [...new Set(room.members)].filter((user) => user !== caller.id);
-    if (others.length > FIRST_MEMBERS_MOST) throw new Refusal("bad-request", `At most ${FIRST_MEMBERS_MOST} members at first.`);
-    for (const user of others) if (!isUserId(user)) throw new Refusal("bad-request", `${JSON.stringify(user)} is no user id.`);
+    if (others.length > FIRST_MEMBERS_MOST)
+      throw new Refusal("bad-request", `At most ${FIRST_MEMBERS_MOST} members at first.`);
+    for (const user of others)
+      if (!isUserId(user)) throw new Refusal("bad-request", `${JSON.stringify(user)} is no user id.`);
     if (room.type === "direct") {
       const other = others[0];
-      if (other === undefined || others.length > 1) throw new Refusal("bad-request", "A direct room has one other member.");
+      if (other === undefined || others.length > 1)
+        throw new Refusal("bad-request", "A direct room has one other member.");
       return this.room(caller, (await this.#direct(caller, other)).id);
     }
     const record: RoomRecord = {
@@ -175,7 +181,7 @@ export class RoomService {
   async deleteRoom(caller: Caller, roomId: string): Promise<void> {
     if (roomId === GENERAL.id) throw new Refusal("forbidden", "The room general cannot be deleted.");
     await this.#changeRecord(caller, roomId, { deletedAt: this.node.clock.now() });
-    this.node.dissolve(roomId);
+    this.node.audiences.dissolve(roomId);
     this.node.rooms.get(roomId)?.close();
   }
 
@@ -230,7 +236,11 @@ export class RoomService {
     return { items, next: list.length > page.limit ? items[items.length - 1]?.user : undefined };
   }
 
-  async addMember(caller: Caller, roomId: string, user: { id: string; name: string; role: Role }): Promise<MemberRecord> {
+  async addMember(
+    caller: Caller,
+    roomId: string,
+    user: { id: string; name: string; role: Role },
+  ): Promise<MemberRecord> {
     const role = user.role === "admin" ? "admin" : "member";
     const name = user.name || ((await this.node.options.nameOf(user.id)) ?? user.id);
     const fresh = await this.#change(roomId, (room, state) => {

@@ -6,11 +6,11 @@ import { type Actor, createActor } from "xstate";
 import type { Archive } from "./archive.ts";
 import type { AppendAnswer, Bus, Pack } from "./bus.ts";
 import type { Clock } from "./clock.ts";
+import { Refusal } from "./codes.ts";
 import type { Counters } from "./counters.ts";
 import type { Lease, Leases } from "./leases.ts";
 import type { Log } from "./log.ts";
 import { answerRefused, type Posting } from "./posting.ts";
-import { Refusal } from "./codes.ts";
 import type { Room, RoomShard } from "./room.ts";
 import { shardMachine } from "./shard.machine.ts";
 

@@ -21,7 +21,8 @@ export interface SubscribeRequest {
 export function openSubscription(connection: Connection, request: SubscribeRequest, from: From): void {
   const { id, kind, subject, destination, ack, receipt } = request;
   const subscription: Subscription = { id, kind, subject, destination, ack, state: "joining" };
-  if (kind === "queue" && subject !== connection.user) throw new Refusal("forbidden", "Only its own user may read a queue.");
+  if (kind === "queue" && subject !== connection.user)
+    throw new Refusal("forbidden", "Only its own user may read a queue.");
   connection.subscriptions.push(subscription);
   if (kind === "queue" || kind === "errors") {
     subscription.state = "live";
@@ -29,16 +30,17 @@ export function openSubscription(connection: Connection, request: SubscribeReque
     return connection.receipt(receipt);
   }
   const { node } = connection;
-  const audience = node.audience(subject);
+  const audience = node.audiences.of(subject);
   if (kind === "log") audience.logs++;
   else audience.signals++;
   try {
-    if (node.grantNow(audience, connection.user)) return granted({ connection, subscription, audience, receipt, from });
+    if (node.audiences.grantNow(audience, connection.user))
+      return granted({ connection, subscription, audience, receipt, from });
   } catch (error) {
     endSubscription(connection, subscription);
     throw error;
   }
-  node.grant(audience, connection.user).then(
+  node.audiences.grant(audience, connection.user).then(
     () => {
       if (subscription.state !== "ended") granted({ connection, subscription, audience, receipt, from });
     },
@@ -80,7 +82,7 @@ function granted({ connection, subscription, audience, receipt, from }: Granted)
     live: () => {
       // A removal that came while the replay was under way holds (rule 11).
       if (audience.removedAfter(claims.sub, head.offset)) return endSubscription(connection, subscription, "removed");
-      node.arrived(subscription.subject, claims);
+      node.audiences.arrived(subscription.subject, claims);
     },
     giveUp: () => connection.end("gap-unfilled"),
   });
@@ -98,9 +100,9 @@ export function endSubscription(connection: Connection, subscription: Subscripti
   if (wasLive) link.detach(subscription);
   subscription.state = "ended";
   if (subscription.kind !== "log" && subscription.kind !== "signals") return;
-  const audience = node.audience(subscription.subject);
+  const audience = node.audiences.of(subscription.subject);
   if (subscription.kind === "log") audience.logs--;
   else audience.signals--;
-  if (wasLive && subscription.kind === "log") node.departed(subscription.subject, connection.user);
-  if (audience.logs + audience.signals === 0) node.unheard(audience);
+  if (wasLive && subscription.kind === "log") node.audiences.departed(subscription.subject, connection.user);
+  if (audience.logs + audience.signals === 0) node.audiences.unheard(audience);
 }

@@ -1,6 +1,7 @@
 /** STOMP's transactions, kept in memory, bounded, run in order at COMMIT; not atomic across rooms (design 3). */
 import { Refusal } from "./codes.ts";
-import { CommitGroup, type Connection } from "./connection.ts";
+import type { Connection } from "./connection.ts";
+import { CommitGroup } from "./sends.ts";
 
 interface Transaction {
   readonly frames: ((group: CommitGroup) => void)[];

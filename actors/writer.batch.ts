@@ -55,7 +55,12 @@ async function insertSome(
   );
   const behind = jobs.slice(outcome.stored + 1);
   // Ours means same term and key: after a repeated insert an entry may be our own from the try before.
-  if (there && there.entry.offset === entry.offset && there.entry.term === entry.term && there.entry.key === entry.key) {
+  if (
+    there &&
+    there.entry.offset === entry.offset &&
+    there.entry.term === entry.term &&
+    there.entry.key === entry.key
+  ) {
     results.get(met.room)?.stored.push(met.posting);
     return behind;
   }

@@ -186,7 +186,7 @@ function reactionRoutes({ chat }: MessageDeps): FastifyPluginAsync {
           const room = roomIdOf(request.params.id);
           const offset = offsetOf(request.params.offset);
           const reaction = reactionOf(request.params.reaction);
-          return messageJson(await chat.react(callerOf(request), room, offset, reaction, on));
+          return messageJson(await chat.react(callerOf(request), room, offset, { reaction, on }));
         },
       });
     }

@@ -211,7 +211,7 @@ export class EntryLogs {
   }
 
   #startSettling(): void {
-    if (!this.#open || this.#running) return;
+    if (!this.#open || this.#running !== undefined) return;
     this.#running = this.#settle().finally(() => {
       this.#running = undefined;
     });

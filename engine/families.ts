@@ -19,8 +19,7 @@ export interface MetricSources {
 
 const counter = (name: string, help: string, read: () => number): Family => ({ name, help, type: "counter", read });
 const gauge = (name: string, help: string, read: () => number): Family => ({ name, help, type: "gauge", read });
-const perWord = (counts: PerCode): readonly Sample[] =>
-  [...counts].map(([word, value]) => ({ labels: [word], value }));
+const perWord = (counts: PerCode): readonly Sample[] => [...counts].map(([word, value]) => ({ labels: [word], value }));
 
 /** All families, in the order of the runbook. */
 export function metricFamilies(sources: MetricSources): readonly Family[] {
@@ -104,12 +103,26 @@ function trafficFamilies({ node }: MetricSources): readonly Family[] {
 function storeFamilies({ node, hashesWaiting }: MetricSources): readonly Family[] {
   const { writer, markers, speaker } = node;
   return [
-    { name: "confab_store_seconds", help: "From a place in the order to durable.", type: "histogram", read: () => writer.latency },
+    {
+      name: "confab_store_seconds",
+      help: "From a place in the order to durable.",
+      type: "histogram",
+      read: () => writer.latency,
+    },
     counter("confab_stored_entries_total", "Entries made durable.", () => writer.stored),
     counter("confab_store_batches_total", "Writes of the archive, each with its sync.", () => writer.batches),
-    { name: "confab_store_batch_entries", help: "Entries per write.", type: "histogram", read: () => writer.batchSizes },
+    {
+      name: "confab_store_batch_entries",
+      help: "Entries per write.",
+      type: "histogram",
+      read: () => writer.batchSizes,
+    },
     counter("confab_store_retries_total", "Writes that failed and were tried again.", () => writer.retries),
-    gauge("confab_store_oldest_seconds", "Age of the oldest entry that waits for the store.", () => writer.oldestMs() / 1_000),
+    gauge(
+      "confab_store_oldest_seconds",
+      "Age of the oldest entry that waits for the store.",
+      () => writer.oldestMs() / 1_000,
+    ),
     {
       name: "confab_queue_depth",
       help: "Things waiting.",

@@ -102,8 +102,9 @@ export function readHead(request: HttpRequest, socket: BridgeSocket): RequestHea
     else if (name === "cookie") headers[name] = `${before}; ${value}`;
     else if (!FIRST_WINS.has(name)) headers[name] = `${before}, ${value}`;
   });
-  const query = request.getQuery();
-  const url = query === "" ? request.getUrl() : `${request.getUrl()}?${query}`;
+  // Undefined, against its types, where the address has no query.
+  const query = request.getQuery() as string | undefined;
+  const url = !query ? request.getUrl() : `${request.getUrl()}?${query}`;
   return { method: request.getCaseSensitiveMethod(), url, headers, socket };
 }
 

@@ -4,6 +4,7 @@ import type { Clock } from "../actors/clock.ts";
 import type { Directory, Revocation } from "../actors/directory.ts";
 import type { TokenVerifier } from "../actors/identity.ts";
 import type { Log } from "../actors/log.ts";
+import { DirectoryPruner } from "../actors/pruner.ts";
 import { RevocationFollower, Revocations, refusingRevoked } from "../actors/revocations.ts";
 import type { Config } from "./config.ts";
 import { keptSecret } from "./keys.ts";
@@ -31,7 +32,8 @@ export async function openIdentity(
   config: Config,
   { log, clock, directory }: { log: Log; clock: Clock; directory: Directory },
 ): Promise<Identity> {
-  const given = config.jwt.secret !== undefined || config.jwt.privateKey !== undefined || config.jwt.publicKey !== undefined;
+  const given =
+    config.jwt.secret !== undefined || config.jwt.privateKey !== undefined || config.jwt.publicKey !== undefined;
   const keys = given ? config.jwt : { ...config.jwt, secret: await keptSecret(config.dataDir) };
   const tokens = createTokens({ ...keys, lifetimeS: config.accessTokenSeconds, clock, limits: config.limits });
   const revocations = new Revocations(config.limits);
@@ -44,6 +46,7 @@ export async function openIdentity(
     log,
     onRevoked: (revocation) => told(revocation),
   });
+  const pruner = new DirectoryPruner({ directory, clock, limits: config.limits, log });
   const passwords = new BcryptPasswords({ cost: config.bcryptCost, limits: config.limits });
   const accounts = new Accounts({
     directory,
@@ -64,6 +67,7 @@ export async function openIdentity(
     accounts,
     follow: (onRevoked) => {
       told = onRevoked;
+      pruner.start();
       return follower.start();
     },
     nameOf: async (user) => {
@@ -71,6 +75,9 @@ export async function openIdentity(
       return found === undefined || found.deletedAt !== undefined ? undefined : found.name;
     },
     hashesWaiting: () => passwords.waiting,
-    stop: () => follower.stop(),
+    stop: () => {
+      follower.stop();
+      pruner.stop();
+    },
   };
 }

@@ -59,7 +59,10 @@ export function serveSockets(app: uWS.TemplatedApp, options: SocketOptions): voi
       if (!session || session.slow) return;
       session.slow = true;
       counters.slowCloses++;
-      edge.node.log.info({ connection: session.connection.id, user: session.connection.user }, "a connection reads too slowly");
+      edge.node.log.info(
+        { connection: session.connection.id, user: session.connection.user },
+        "a connection reads too slowly",
+      );
     },
     close: (ws, code) => {
       countCode(counters.closes, String(code));

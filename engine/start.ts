@@ -1,11 +1,12 @@
 /** Starts a server from its settings, in the order of what needs what, and stops it in the reverse order. */
+
+import uWS from "uWebSockets.js";
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import proxyAddr from "@fastify/proxy-addr";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
-import uWS from "uWebSockets.js";
 import { NodeAdministration } from "../actors/administration.ts";
 import { ChatService } from "../actors/messages.ts";
 import { Node } from "../actors/node.ts";
@@ -139,7 +140,12 @@ function listen(app: uWS.TemplatedApp, { host, port }: Config): Promise<uWS.us_l
   return new Promise((resolve, reject) => {
     exclusively(host, port, LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
       if (socket) resolve(socket);
-      else reject(new Error(`Confab cannot listen on ${host}:${port}: the port is in use, or the address is not this machine's.`));
+      else
+        reject(
+          new Error(
+            `Confab cannot listen on ${host}:${port}: the port is in use, or the address is not this machine's.`,
+          ),
+        );
     });
   });
 }
@@ -167,7 +173,13 @@ function addressReader({ trustProxy }: Config): (socket: string, forwarded: stri
       ? (_address: string, hop: number): boolean => hop < trustProxy
       : proxyAddr.compile([...trustProxy]);
   return (socket, forwarded) => {
-    const chain = forwarded === "" ? [] : forwarded.split(",").map((part) => part.trim()).reverse();
+    const chain =
+      forwarded === ""
+        ? []
+        : forwarded
+            .split(",")
+            .map((part) => part.trim())
+            .reverse();
     let address = socket;
     for (const [hop, next] of chain.entries()) {
       if (!trusts(address, hop)) break;

@@ -1,12 +1,12 @@
 /** Opens the stores that the settings name. Without URLs: everything embedded, in the data folder. */
 import { join } from "node:path";
 import type { Archive } from "../actors/archive.ts";
-import type { Bus } from "../actors/bus.ts";
 import { MemoryHub } from "../actors/bus.memory.ts";
+import type { Bus } from "../actors/bus.ts";
 import type { Clock } from "../actors/clock.ts";
 import type { Directory } from "../actors/directory.ts";
-import type { Leases } from "../actors/leases.ts";
 import { MemoryLeases, MemoryLeaseTable } from "../actors/leases.memory.ts";
+import type { Leases } from "../actors/leases.ts";
 import type { Log } from "../actors/log.ts";
 import { GENERAL } from "../actors/service.ts";
 import { openLmdbArchive } from "./archive.lmdb.ts";

@@ -32,10 +32,12 @@ function Inside({ state }: { state: State }): JSX.Element {
     if (route !== undefined) desk.talk.open(route);
     else desk.talk.close();
   }, [desk, route]);
-  const lost = route !== undefined && state.open === undefined && state.notice !== undefined;
+  const lost = route !== undefined && state.lost === route;
   useEffect(() => {
-    if (lost) location.hash = "";
-  }, [lost]);
+    if (!lost) return;
+    desk.store.set({ lost: undefined });
+    location.hash = "";
+  }, [desk, lost]);
   const room = state.open === route ? route : undefined;
   return (
     <div class={`app ${room === undefined ? "at-list" : "at-room"} ${people ? "with-people" : ""}`}>

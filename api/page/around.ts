@@ -69,10 +69,11 @@ export class Around {
     if (event === "presence" && state === "join" && name === user && room !== undefined) void this.look(room);
   }
 
-  /** A message of a user came: they no longer type it. */
-  wrote(user: string): void {
-    if (!this.#store.state.people.typing.has(user)) return;
-    this.#apply({ event: "typing", user, name: user, state: "stop", offset: 0, at: Date.now() });
+  /** A message of a user came: they no longer type it, and have read what was before it, which no signal says. */
+  wrote(user: string, offset: number): void {
+    const signal = { user, name: user, state: "stop", offset, at: Date.now() };
+    this.#apply({ ...signal, event: "read" });
+    if (this.#store.state.people.typing.has(user)) this.#apply({ ...signal, event: "typing" });
   }
 
   /** Forgets typing whose end was not heard. `now` in ms since 1970. */

@@ -202,7 +202,8 @@ export class Desk {
   async leaveRoom(room: string): Promise<void> {
     await this.session.rest("POST", `${pathOf(room)}/leave`, {});
     if (this.store.state.open === room) this.talk.close();
-    this.store.change((state) => forgotten(state, room));
+    // The end of the subscription may have been heard first; it is no news to who asked for it.
+    this.store.change((state) => ({ ...forgotten(state, room), notice: undefined }));
   }
 
   /** Users whose name has the text. Throws `RestError`. */

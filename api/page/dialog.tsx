@@ -1,6 +1,6 @@
 /** A dialog over the page: the browser's own, so that focus stays in it and Escape closes it. */
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 let made = 0;
 
@@ -10,20 +10,32 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
   const box = useRef<HTMLDialogElement>(null);
   const id = useRef("");
   if (id.current === "") id.current = `dialog-${++made}`;
-  useEffect(() => {
+  const gone = useRef(false);
+  useLayoutEffect(() => {
+    const dialog = box.current;
     const before = document.activeElement;
-    box.current?.showModal();
-    box.current?.querySelector<HTMLElement>("input, textarea")?.focus();
+    dialog?.showModal();
+    dialog?.querySelector<HTMLElement>("input, textarea")?.focus();
     return () => {
-      if (before instanceof HTMLElement && before.isConnected) before.focus();
+      gone.current = true;
+      dialog?.close(); // while it is open nothing behind it takes the focus
+      if (before instanceof HTMLElement) before.focus();
     };
   }, []);
   const outside = (event: MouseEvent) => {
     if (event.target === box.current) onClose();
   };
+  // Gone from the state first and from the document with it, not the other way round.
+  const cancelled = (event: Event) => {
+    event.preventDefault();
+    onClose();
+  };
+  const closed = () => {
+    if (!gone.current) onClose();
+  };
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: Escape is the keyboard's way out, the click is the pointer's.
-    <dialog ref={box} aria-labelledby={id.current} onClose={onClose} onClick={outside}>
+    <dialog ref={box} aria-labelledby={id.current} onCancel={cancelled} onClose={closed} onClick={outside}>
       <div class="dialog">
         <header>
           <h2 id={id.current}>{title}</h2>

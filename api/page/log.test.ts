@@ -26,6 +26,7 @@ function entry(offset: number, part: Partial<LogEntry> = {}): LogEntry {
     at: offset,
     ref: 0,
     clientMessageId: undefined,
+    memberName: undefined,
     text: `text ${offset}`,
     bytes: 6,
     edited: false,

@@ -19,6 +19,7 @@ const ARGS = [
 ];
 /** The server of these tests replays no more than this; someone further behind reads the history again. */
 export const REPLAYED = 200;
+const SETTINGS = { LIMIT_SIGNUPS_PER_ADDRESS: "0", LIMIT_REPLAY_ENTRIES: String(REPLAYED) };
 const WAIT_MS = 15_000; // for anything a page should show; busy machines are slow
 
 /** A TCP hop before the server that can be cut: connections end at once, and new ones are not let in. */
@@ -99,9 +100,7 @@ export class Stage {
 
   /** Starts both. */
   static async open(): Promise<Stage> {
-    const server = await startServer({
-      env: { LIMIT_SIGNUPS_PER_ADDRESS: "0", LIMIT_REPLAY_ENTRIES: String(REPLAYED) },
-    });
+    const server = await startServer({ env: SETTINGS });
     try {
       return new Stage(server, await chromium.launch({ executablePath: CHROMIUM, args: ARGS }));
     } catch (error) {
@@ -115,15 +114,16 @@ export class Stage {
     return this.#server;
   }
 
-  /** Starts the server again, after its end, on the same data. */
+  /** Starts the server again, after its end, on the same data; the hops lead to its new port. */
   async restart(): Promise<void> {
-    this.#server = await this.#server.restart().ready();
+    this.#server = await startServer({ env: SETTINGS, dataDir: this.#first.dataDir });
   }
 
   /** Ends everything. */
   async close(): Promise<void> {
     await this.#browser.close();
     for (const hop of this.#hops) hop.close();
+    if (this.#server !== this.#first) await this.#server.stop();
     await this.#first.remove();
   }
 

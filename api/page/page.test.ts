@@ -154,21 +154,6 @@ test("Someone too far behind is told so, and reads the newest part of the histor
   await leave(ann, ben);
 });
 
-test("A server that is killed and started again finds the page where it was.", async () => {
-  const ann = await stage.member("Ann Restart");
-  await makeRoom(ann, "Restart");
-  await say(ann, "before the end");
-  await allStored(ann);
-  await stage.server.kill();
-  await ann.page.locator(".status.off").waitFor();
-  await say(ann, "while it was away");
-  await stage.restart();
-  await live(ann.page);
-  await allStored(ann);
-  assert.deepEqual(await texts(ann), ["before the end", "while it was away"]);
-  await leave(ann);
-});
-
 test("The browser's own offline switch is believed at once, and back online the page is live again.", async () => {
   const ann = await stage.member("Ann Switch");
   await makeRoom(ann, "Switch");
@@ -289,6 +274,9 @@ test("A private room is seen by members alone, and a removed member is shown out
   await ben.page.getByText("The user is no longer a member of the room.").waitFor();
   await ben.page.getByText("No room is open").waitFor();
   assert.equal(await ben.page.getByRole("link", { name: /Secret/ }).count(), 0);
+  await makeRoom(ben, "Own");
+  await say(ben, "still able to talk");
+  await allStored(ben);
   await leave(ann, ben);
 });
 
@@ -321,7 +309,7 @@ test("All can be done by keyboard alone.", async () => {
   await keyboard.press("Enter");
   await ann.page.locator("dialog input:focus").first().waitFor();
   await keyboard.press("Escape");
-  await ann.page.getByRole("dialog").waitFor({ state: "detached" });
+  await ann.page.locator("dialog").waitFor({ state: "detached" });
   assert.equal(await ann.page.evaluate(() => document.activeElement?.textContent), "New room", "focus comes back");
   await keyboard.press("Enter");
   await ann.page.locator("dialog input:focus").first().waitFor();
@@ -374,4 +362,19 @@ test("axe-core finds nothing serious on sign-in, list and room, light and dark, 
       await ben.context.close();
     }
   }
+});
+
+test("A server that is killed and started again finds the page where it was.", async () => {
+  const ann = await stage.member("Ann Restart");
+  await makeRoom(ann, "Restart");
+  await say(ann, "before the end");
+  await allStored(ann);
+  await stage.server.kill();
+  await ann.page.locator(".status.off").waitFor();
+  await say(ann, "while it was away");
+  await stage.restart();
+  await live(ann.page);
+  await allStored(ann);
+  assert.deepEqual(await texts(ann), ["before the end", "while it was away"]);
+  await leave(ann);
 });

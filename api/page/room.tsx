@@ -197,7 +197,7 @@ function Divider(): JSX.Element {
 function MemberLine({ entry, nameOf }: { entry: LogEntry; nameOf: (id: string) => string }): JSX.Element {
   const { user, change } = objectOf(entry.text);
   const who = typeof user === "string" ? user : entry.sender;
-  const name = who === entry.sender ? entry.senderName : nameOf(who);
+  const name = who === entry.sender ? entry.senderName : (entry.memberName ?? nameOf(who));
   return (
     <li class="member" data-key={entry.offset}>
       {memberText(String(change), entry.senderName, name === who ? "a member" : name)}

@@ -26,6 +26,8 @@ export interface LogEntry extends Position {
   /** Offset of the message that an edit, a deletion or a reaction is about; else 0. */
   readonly ref: number;
   readonly clientMessageId: string | undefined;
+  /** The name of the user that a `member` entry is about, when it says. */
+  readonly memberName: string | undefined;
   /** The body when it is UTF-8 and not deleted. */
   readonly text: string | undefined;
   /** Bytes of the body. */
@@ -48,6 +50,7 @@ export interface Item {
   readonly at: string;
   readonly ref?: number;
   readonly clientMessageId?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly bodyBase64?: string;
   readonly editedAt?: string;
@@ -114,6 +117,7 @@ export function entryOfItem(item: Item): LogEntry {
     at: Date.parse(item.at) || 0,
     ref: item.ref ?? 0,
     clientMessageId: item.clientMessageId,
+    memberName: item.event === "member" ? item.headers?.["member-name"] : undefined,
     text: item.body,
     bytes: base64 === undefined ? (item.body?.length ?? 0) : bytesOfBase64(base64),
     edited: item.editedAt !== undefined,
@@ -148,6 +152,7 @@ export function entryOfFrame(frame: MessageFrame): LogEntry | undefined {
     at: numberOf(headers["timestamp"]),
     ref: numberOf(headers["ref"]),
     clientMessageId: headers["client-message-id"],
+    memberName: headers["event"] === "member" ? headers["member-name"] : undefined,
     text: textOf(frame.binaryBody),
     bytes: frame.binaryBody.byteLength,
     edited: false,

@@ -58,6 +58,8 @@ export interface State {
   readonly rooms: readonly Room[];
   readonly roomsLoaded: boolean;
   readonly open: string | undefined;
+  /** The room that was open and may no longer be seen, until the page has left its address. */
+  readonly lost: string | undefined;
   /** Least recently used first. */
   readonly logs: ReadonlyMap<string, RoomLog>;
   readonly people: People;
@@ -81,6 +83,7 @@ export const EMPTY: State = Object.freeze<State>({
   rooms: [],
   roomsLoaded: false,
   open: undefined,
+  lost: undefined,
   logs: new Map(),
   people: NOBODY,
   divider: undefined,
@@ -155,8 +158,9 @@ function dividerOf(room: Room | undefined): number | undefined {
 export function forgotten(state: State, room: string): State {
   const logs = new Map(state.logs);
   logs.delete(room);
+  const lost = state.open === room ? room : state.lost;
   const open = state.open === room ? undefined : state.open;
-  return { ...state, logs, open, rooms: state.rooms.filter((one) => one.id !== room) };
+  return { ...state, logs, open, lost, rooms: state.rooms.filter((one) => one.id !== room) };
 }
 
 /** The list as the server tells it; what this page already read is not unread again. */

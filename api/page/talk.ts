@@ -149,7 +149,7 @@ export class Talk {
       const next = arrived(state, room, entry);
       return catching === undefined || catching.left === left ? next : { ...next, catching: { ...catching, left } };
     });
-    if (entry.event === "message") this.#parts.around.wrote(entry.sender);
+    if (entry.event === "message") this.#parts.around.wrote(entry.sender, entry.offset);
   }
 
   #resumed(room: string, message: IMessage): void {

@@ -1,9 +1,9 @@
 /** One small function per STOMP command, behind a table [STOMP 1.2]. Bodies are views of the chunk and copied once. */
 import { isUtf8 } from "node:buffer";
 import { Refusal } from "../../actors/codes.ts";
-import type { CommitGroup } from "../../actors/connection.ts";
 import type { About } from "../../actors/link.ts";
 import type { From } from "../../actors/resume.ts";
+import type { CommitGroup } from "../../actors/sends.ts";
 import { type Destination, readDestination } from "./destinations.ts";
 import { type Frame, header, type Version } from "./frame.ts";
 import { RESERVED } from "./message.ts";
@@ -164,7 +164,8 @@ function userHeaders(session: Session, frame: Frame): readonly string[] {
   }
   if (!list) return NONE;
   const { limits } = session.edge.node;
-  if (list.length > limits.userHeaders * 2) throw new Refusal("too-many-headers", `At most ${limits.userHeaders} are stored.`);
+  if (list.length > limits.userHeaders * 2)
+    throw new Refusal("too-many-headers", `At most ${limits.userHeaders} are stored.`);
   if (bytes > limits.headerBytes) throw new Refusal("header-too-long", "Headers that are stored together.");
   return list;
 }
@@ -182,11 +183,13 @@ function signal(session: Session, frame: Frame, to: { kind: "typing" | "read"; r
   let done: Promise<void>;
   if (to.kind === "typing") {
     const state = body["state"] ?? "start";
-    if (state !== "start" && state !== "stop") throw new Refusal("bad-body", 'typing wants {"state":"start"} or {"state":"stop"}.');
+    if (state !== "start" && state !== "stop")
+      throw new Refusal("bad-body", 'typing wants {"state":"start"} or {"state":"stop"}.');
     done = edge.node.typing(to.room, connection.user, state === "start");
   } else {
     const offset = body["offset"];
-    if (!Number.isSafeInteger(offset) || (offset as number) < 0) throw new Refusal("bad-body", 'read wants {"offset":N}.');
+    if (!Number.isSafeInteger(offset) || (offset as number) < 0)
+      throw new Refusal("bad-body", 'read wants {"offset":N}.');
     done = edge.node.mark(to.room, connection.user, { kind: "read", offset: offset as number });
   }
   settle(session, done, about);
@@ -226,7 +229,8 @@ function subscribe(session: Session, frame: Frame): void {
   // [STOMP 1.0 SUBSCRIBE] knows no id of its own: the destination names the subscription.
   const id = session.version === "1.0" ? (header(frame, "id") ?? destination) : required(frame, "id");
   const ack = header(frame, "ack") ?? "auto";
-  if (ack !== "auto" && ack !== "client" && ack !== "client-individual") throw new Refusal("bad-header", "ack is auto, client or client-individual.");
+  if (ack !== "auto" && ack !== "client" && ack !== "client-individual")
+    throw new Refusal("bad-header", "ack is auto, client or client-individual.");
   connection.attempt({ receipt }, () => {
     const target = readDestination(destination, connection.user);
     const from = readFrom(frame);
@@ -252,7 +256,8 @@ function readFrom(frame: Frame): From {
   const term = header(frame, "after-term");
   const last = header(frame, "last");
   if (offset === undefined && term === undefined && last === undefined) return NOW;
-  if ((offset === undefined) !== (term === undefined) || (last !== undefined && offset !== undefined)) throw new Refusal("bad-position");
+  if ((offset === undefined) !== (term === undefined) || (last !== undefined && offset !== undefined))
+    throw new Refusal("bad-position");
   if (last !== undefined) return { kind: "last", entries: whole(last, "last") };
   return { kind: "after", position: { offset: whole(offset, "after-offset"), term: whole(term, "after-term") } };
 }
@@ -265,7 +270,8 @@ function whole(text: string | undefined, name: string): number {
 }
 
 function unsubscribe(session: Session, frame: Frame): void {
-  const id = session.version === "1.0" ? (header(frame, "id") ?? required(frame, "destination")) : required(frame, "id");
+  const id =
+    session.version === "1.0" ? (header(frame, "id") ?? required(frame, "destination")) : required(frame, "id");
   session.connection.unsubscribe(id, header(frame, "receipt"));
 }
 

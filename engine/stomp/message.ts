@@ -71,7 +71,14 @@ export function noticeFrame(notice: Extract<Notice, { kind: "notice" }>, dialect
 /** A MESSAGE of the engine itself. */
 export function controlFrame(headers: readonly string[], dialect: Dialect, body?: Uint8Array): Buffer {
   signalCounter++;
-  const own = ["subscription", dialect.subscription, "destination", dialect.destination, "message-id", `control-${signalCounter}`];
+  const own = [
+    "subscription",
+    dialect.subscription,
+    "destination",
+    dialect.destination,
+    "message-id",
+    `control-${signalCounter}`,
+  ];
   return assembleFrame(`MESSAGE\n${encodeHeaders([...own, ...headers], dialect.version)}`, body);
 }
 

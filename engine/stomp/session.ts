@@ -121,7 +121,16 @@ export class Session implements Link {
     const entry = about?.entry;
     if (entry) {
       const { room, term, offset } = entry;
-      headers.push("message-id", messageId(room, term, offset), "room", room, "offset", String(offset), "term", String(term));
+      headers.push(
+        "message-id",
+        messageId(room, term, offset),
+        "room",
+        room,
+        "offset",
+        String(offset),
+        "term",
+        String(term),
+      );
     }
     const head = about?.head;
     if (head) headers.push("head-offset", String(head.offset), "head-term", String(head.term));
@@ -131,7 +140,13 @@ export class Session implements Link {
 
   fault(refusal: Refusal, about: About): void {
     this.parser.stop();
-    const headers = ["message", codeOf(refusal.code).sentence, ...refusalHeaders(refusal, about), "content-type", "text/plain"];
+    const headers = [
+      "message",
+      codeOf(refusal.code).sentence,
+      ...refusalHeaders(refusal, about),
+      "content-type",
+      "text/plain",
+    ];
     if (refusal.code === "version-unsupported") headers.push("version", "1.2,1.1,1.0");
     this.#now(encodeFrame("ERROR", headers, Buffer.from(refusal.message), this.version));
     this.#end(refusal.code);
