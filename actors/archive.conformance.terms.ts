@@ -91,7 +91,7 @@ export function markers(open: Open): void {
 
 /** The end of an archive. */
 export function ending(open: Open): void {
-  test("finishes the writes under way when it is closed, and refuses what comes after", async () => {
+  test("finishes the writes under way when it is closed, and refuses what comes after.", async () => {
     const archive = await open();
     const insert = archive.insert([sampleEntry("a", 1)]);
     const claim = archive.claimTerm(0, "n", "x");

@@ -67,6 +67,15 @@ export class Counters {
   readonly refusals: PerCode = new Map();
   /** Closed connections by code. */
   readonly closes: PerCode = new Map();
+  /** REST answers by class of their status, and their time in the server, seconds. */
+  readonly answers: PerCode = new Map();
+  readonly answering = new Histogram(LATENCY_BOUNDS_S);
   /** From the decision to the publish, seconds. */
   readonly delivery = new Histogram(LATENCY_BOUNDS_S);
+}
+
+/** Counts a REST answer. */
+export function countAnswer(counters: Counters, status: number, ms: number): void {
+  countCode(counters.answers, `${Math.floor(status / 100)}xx`);
+  counters.answering.observe(ms / 1_000);
 }

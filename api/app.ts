@@ -45,6 +45,8 @@ export interface AppDeps {
   readonly bodyLimit: number;
   readonly logger: FastifyBaseLogger;
   readonly health: Health;
+  /** Told of every answer: its status, and how long it took in the server, ms. */
+  readonly onAnswer?: (status: number, ms: number) => void;
   readonly metrics: () => Promise<MetricsText>;
 }
 
@@ -97,6 +99,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   });
   app.addHook("onResponse", (request, reply, done) => {
     logRequest(request, reply.statusCode, reply.elapsedTime);
+    deps.onAnswer?.(reply.statusCode, reply.elapsedTime);
     done();
   });
   app.addHook("onRequestAbort", (request, done) => {

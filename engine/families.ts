@@ -90,6 +90,19 @@ function trafficFamilies({ node }: MetricSources): readonly Family[] {
     },
     counter("confab_signals_total", "Signals published.", () => counters.signals),
     counter("confab_signals_dropped_total", "Signals left out under pressure.", () => counters.signalsDropped),
+    {
+      name: "confab_http_requests_total",
+      help: "REST answers, by class of status.",
+      type: "counter",
+      labels: ["status"],
+      read: () => perWord(counters.answers),
+    },
+    {
+      name: "confab_http_request_seconds",
+      help: "Time of a REST request in the server.",
+      type: "histogram",
+      read: () => counters.answering,
+    },
     gauge("confab_rooms_awake", "Rooms in memory.", () => node.rooms.size),
     {
       name: "confab_delivery_seconds",

@@ -63,6 +63,7 @@ function buildRest(parts: RestParts): Promise<FastifyInstance> {
     bodyLimit: config.limits.bodyBytes,
     logger: parts.log,
     health: parts.health,
+    onAnswer: parts.onAnswer,
     metrics: () => parts.metrics.render(),
   });
 }

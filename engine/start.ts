@@ -8,6 +8,7 @@ import proxyAddr from "@fastify/proxy-addr";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { NodeAdministration } from "../actors/administration.ts";
+import { countAnswer } from "../actors/counters.ts";
 import { ChatService } from "../actors/messages.ts";
 import { Node } from "../actors/node.ts";
 import { Health } from "../ops/health.ts";
@@ -19,6 +20,7 @@ import { metricFamilies } from "./families.ts";
 import { NativeFanout } from "./fanout.ts";
 import { serveHttp } from "./http.ts";
 import { type Identity, openIdentity } from "./identity.ts";
+import { listen } from "./listen.ts";
 import { drainSockets, serveSockets } from "./server.ts";
 import { openStores } from "./stores.ts";
 
@@ -39,6 +41,8 @@ export interface RestParts {
   readonly identity: Identity;
   readonly health: Health;
   readonly metrics: Metrics;
+  /** Told of every REST answer. */
+  readonly onAnswer: (status: number, ms: number) => void;
 }
 
 /** Builds the REST side. */
@@ -86,7 +90,8 @@ export async function startServer(config: Config, log: Logger, buildRest: BuildR
   };
   const chat = new ChatService(node, randomUUID);
   const administration = new NodeAdministration(node, (user, token) => identity.accounts.revoke(user, token));
-  const fastify = await buildRest({ config, log, chat, administration, identity, health, metrics });
+  const onAnswer = (status: number, ms: number): void => countAnswer(node.counters, status, ms);
+  const fastify = await buildRest({ config, log, chat, administration, identity, health, metrics, onAnswer });
   serveSockets(app, {
     edge,
     mayConnect: (origin, host) => mayConnect(config, origin, host),
@@ -99,7 +104,7 @@ export async function startServer(config: Config, log: Logger, buildRest: BuildR
     encrypted: false,
     onError: (err) => log.error({ err }, "a request met a fault of ours"),
   });
-  const socket = await listen(app, config);
+  const socket = await listen(app, config.host, config.port);
   const port = uWS.us_socket_local_port(socket);
   health.enter("ready");
   log.info({ host: config.host, port, version, dataDir: config.dataDir }, "serving");
@@ -123,31 +128,6 @@ const PART_VALUES = Object.freeze({ ok: 0, degraded: 1, failed: 2 });
 async function ownVersion(): Promise<string> {
   const text = await readFile(join(import.meta.dirname, "..", "..", "package.json"), "utf8");
   return (JSON.parse(text) as { version: string }).version;
-}
-
-/** Host, port and options together, which the native `listen` takes and its types leave out. */
-type ListenExclusively = (
-  host: string,
-  port: number,
-  options: number,
-  done: (socket: uWS.us_listen_socket | false) => void,
-) => void;
-
-/** Listens on the one port, alone: a second process on it is refused, not given a share. */
-function listen(app: uWS.TemplatedApp, { host, port }: Config): Promise<uWS.us_listen_socket> {
-  const { LIBUS_LISTEN_EXCLUSIVE_PORT } = uWS as unknown as { LIBUS_LISTEN_EXCLUSIVE_PORT: number };
-  const exclusively = app.listen.bind(app) as unknown as ListenExclusively;
-  return new Promise((resolve, reject) => {
-    exclusively(host, port, LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
-      if (socket) resolve(socket);
-      else
-        reject(
-          new Error(
-            `Confab cannot listen on ${host}:${port}: the port is in use, or the address is not this machine's.`,
-          ),
-        );
-    });
-  });
 }
 
 function after(ms: number): Promise<void> {

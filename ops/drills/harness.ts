@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -12,6 +13,9 @@ import { fileURLToPath } from "node:url";
 
 /** The built server, beside this built file. */
 const MAIN = fileURLToPath(new URL("../../engine/main.js", import.meta.url));
+
+/** Below those that the system hands out for port 0. */
+const PORTS = { low: 20_000, high: 32_000 } as const;
 
 /** Lines of output kept per server; older ones are dropped. */
 const LINES_KEPT = 5_000;
@@ -30,6 +34,9 @@ export interface ServerOptions {
   /** How long the start may take, ms. */
   readonly startTimeoutMs?: number | undefined;
 }
+
+/** The same with its place, which a restart keeps. */
+type ServerPlace = ServerOptions & { readonly dataDir: string; readonly port: number };
 
 /** How a process ended. */
 export interface Exit {
@@ -70,19 +77,19 @@ export class Server {
   readonly lines: string[] = [];
   /** ms from spawning to the line that says where to open it; NaN before. */
   startMs = Number.NaN;
-  /** 0 before the server is ready. */
-  port = 0;
-  readonly #options: ServerOptions;
+  readonly port: number;
+  readonly #options: ServerPlace;
   readonly #child: ChildProcess;
   readonly #ready: Promise<void>;
   #successor: Server | undefined;
 
-  constructor(options: ServerOptions & { readonly dataDir: string }) {
+  constructor(options: ServerPlace) {
     this.dataDir = options.dataDir;
+    this.port = options.port;
     this.#options = options;
     const env = {
       HOST: "127.0.0.1",
-      PORT: String(options.port ?? 0),
+      PORT: String(options.port),
       DATA_DIR: options.dataDir,
       BCRYPT_COST: "4",
       LOG_LEVEL: "info",
@@ -103,9 +110,7 @@ export class Server {
         createInterface({ input: stream }).on("line", (line) => {
           this.lines.push(line);
           if (this.lines.length > LINES_KEPT) this.lines.shift();
-          const found = this.port === 0 ? /http:\/\/127\.0\.0\.1:(\d+)\//.exec(line) : null;
-          if (!found) return;
-          this.port = Number(found[1]);
+          if (!line.includes(`${this.url}/`)) return;
           this.startMs = performance.now() - startedAt;
           resolve();
         });
@@ -154,13 +159,7 @@ export class Server {
 
   /** A new process on the same data folder and port, not yet ready; this one must have ended. */
   restart(env?: Readonly<Record<string, string>>): Server {
-    const port = this.port === 0 ? this.#options.port : this.port;
-    this.#successor = new Server({
-      ...this.#options,
-      dataDir: this.dataDir,
-      port,
-      env: { ...this.#options.env, ...env },
-    });
+    this.#successor = new Server({ ...this.#options, env: { ...this.#options.env, ...env } });
     return this.#successor;
   }
 
@@ -178,10 +177,26 @@ export class Server {
   }
 }
 
+/**
+ * A port that nobody listens on. Not one that the system hands out for port 0: connections of those keep
+ * the port from being bound again for a minute after their end, and servers here are restarted at once.
+ */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = PORTS.low + Math.floor(Math.random() * (PORTS.high - PORTS.low));
+    const probe = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      probe.once("error", () => resolve(false));
+      probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
+}
+
 /** Spawns a server and does not wait for it: for starts that must fail. */
 export async function spawnServer(options: ServerOptions = {}): Promise<Server> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), "confab-")));
-  return new Server({ ...options, dataDir });
+  return new Server({ ...options, dataDir, port: options.port ?? (await freePort()) });
 }
 
 /** Spawns a server and waits until it listens. */
