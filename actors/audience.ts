@@ -4,11 +4,13 @@
  */
 import type { Archive } from "./archive.ts";
 import type { Bus, Pack } from "./bus.ts";
+import type { Clock } from "./clock.ts";
 import type { Counters } from "./counters.ts";
 import { type Entry, entryBytes, ORIGIN, type Position, positionOf } from "./entry.ts";
 import type { Limits } from "./limits.ts";
 import type { Fanout } from "./link.ts";
 import type { Log } from "./log.ts";
+import { fetchAfter } from "./reading.ts";
 import { memberChangeOf } from "./room.state.ts";
 
 /** What an audience needs of its node. */
@@ -18,6 +20,7 @@ export interface AudienceHost {
   readonly fanout: Fanout;
   readonly limits: Limits;
   readonly log: Log;
+  readonly clock: Clock;
   readonly counters: Counters;
   /** A user was removed by an entry just published: their subscriptions end here. */
   expel(room: string, user: string): void;
@@ -31,6 +34,8 @@ const RING_BYTES = 262_144;
 const REMOVALS_MOST = 1_024;
 /** Most pages read to fill one gap; a longer one is told as lost. */
 const FILL_PAGES = 64;
+/** Pause before a gap is asked for again, ms. */
+const FILL_AGAIN_MS = 100;
 
 /** The audience of one room on this node. */
 export class Audience {
@@ -47,6 +52,8 @@ export class Audience {
   /** Users removed while this audience is here, with the offset of the entry. */
   readonly #removals = new Map<string, number>();
   #filling = false;
+  /** A pack came while a gap was being filled. */
+  #missed = false;
 
   constructor(room: string, host: AudienceHost) {
     this.room = room;
@@ -81,7 +88,11 @@ export class Audience {
   /** Takes a pack from the bus. */
   take(pack: Pack): void {
     const here = this.position;
-    if (!here || this.#filling) return;
+    if (!here) return;
+    if (this.#filling) {
+      this.#missed = true;
+      return;
+    }
     const first = pack.entries[0] as Entry;
     const last = pack.entries[pack.entries.length - 1] as Entry;
     if (first.offset === here.offset + 1 && pack.prevTerm === here.term) return this.#deliver(pack.entries);
@@ -159,13 +170,25 @@ export class Audience {
     if (this.#filling) return;
     this.#filling = true;
     this.#host.counters.gaps++;
-    this.#fetch()
-      .catch((error: unknown) =>
-        this.#host.log.warn({ room: this.room, err: error }, "a gap was not filled; asking again"),
-      )
-      .finally(() => {
+    this.#fetchAll().then(
+      () => {
         this.#filling = false;
-      });
+      },
+      (error: unknown) => {
+        this.#host.log.warn({ room: this.room, err: error }, "a gap was not filled; asking again");
+        this.#host.clock.after(FILL_AGAIN_MS, () => {
+          this.#filling = false;
+          this.fill();
+        });
+      },
+    );
+  }
+
+  async #fetchAll(): Promise<void> {
+    do {
+      this.#missed = false;
+      await this.#fetch();
+    } while (this.#missed);
   }
 
   async #fetch(): Promise<void> {
@@ -181,16 +204,4 @@ export class Audience {
       this.#deliver(page);
     }
   }
-}
-
-/** Entries after an offset, hot log first, then archive. */
-export async function fetchAfter(
-  host: { readonly bus: Bus; readonly archive: Archive },
-  room: string,
-  offset: number,
-): Promise<readonly Entry[]> {
-  const hot = await host.bus.log(room, offset, 200);
-  if (hot[0]?.offset === offset + 1) return hot;
-  const page = await host.archive.page(room, { after: offset, limit: 200, end: "first" });
-  return page.map((item) => item.entry);
 }

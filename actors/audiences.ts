@@ -3,6 +3,7 @@
 import type { Archive } from "./archive.ts";
 import { Audience, type AudienceHost } from "./audience.ts";
 import type { Bus } from "./bus.ts";
+import type { Clock } from "./clock.ts";
 import { Refusal } from "./codes.ts";
 import type { Connection } from "./connection.ts";
 import type { Counters } from "./counters.ts";
@@ -23,6 +24,7 @@ export interface AudiencesHost {
   readonly fanout: Fanout;
   readonly limits: Limits;
   readonly log: Log;
+  readonly clock: Clock;
   readonly counters: Counters;
   readonly registry: Registry;
   readonly rooms: ReadonlyMap<string, Room>;
@@ -48,13 +50,14 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
   }
 
   #hostOf(): AudienceHost {
-    const { archive, bus, fanout, limits, log, counters } = this.#host;
+    const { archive, bus, fanout, limits, log, clock, counters } = this.#host;
     return {
       archive,
       bus,
       fanout,
       limits,
       log,
+      clock,
       counters,
       expel: (...a) => this.expel(...a),
       broken: (...a) => this.broken(...a),
@@ -101,11 +104,11 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
   async grant(audience: Audience, user: string): Promise<void> {
     if (!isRoomId(audience.room)) throw new Refusal("room-not-found");
     await this.#host.bus.join(audience.room);
-    const at = await this.#host.room(audience.room).ask((state): Position => {
+    await this.#host.room(audience.room).ask((state) => {
       state.requireSight(user);
-      return state.accepted;
+      // In the turn in which the position is read: what is accepted after it is published to this audience.
+      audience.grant(state.accepted);
     });
-    audience.grant(at);
   }
 
   /** A log subscription of the user is live here. */
@@ -139,7 +142,13 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
   broken(roomId: string, head: Position): void {
     for (const connection of this.#host.registry.all()) {
       for (const one of connection.subscriptions) {
-        if (one.kind !== "log" || one.subject !== roomId || one.state !== "live") continue;
+        if (one.kind !== "log" || one.subject !== roomId) continue;
+        if (one.state === "replaying") {
+          // What it was shown may not be on the log: it resumes from there, and is told.
+          connection.end("gap-unfilled");
+          break;
+        }
+        if (one.state !== "live") continue;
         this.#host.counters.unrecovered++;
         connection.link.resumed(one, false, head);
       }

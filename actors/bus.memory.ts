@@ -31,6 +31,7 @@ export class MemoryHub {
   readonly limits: Limits;
   readonly #hot = new Map<number, HotShard>();
   readonly handles = new Set<MemoryBus>();
+  #sending: (() => void)[] = [];
   /** Bytes of all hot logs, for the node-wide bound. */
   bytes = 0;
 
@@ -47,6 +48,23 @@ export class MemoryHub {
       this.#hot.set(id, shard);
     }
     return shard;
+  }
+
+  /** Calls receivers one after the other: what is sent while one of them is in a call waits for its end. */
+  deliver(send: () => void): void {
+    this.#sending.push(send);
+    if (this.#sending.length > 1) return;
+    try {
+      for (let at = 0; at < this.#sending.length; at++) (this.#sending[at] as () => void)();
+    } finally {
+      this.#sending = [];
+    }
+  }
+
+  /** Forgets every log and every term, as a Redis does that comes back empty; for simulators. */
+  wipe(): void {
+    this.#hot.clear();
+    this.bytes = 0;
   }
 
   /** A node's own handle. */
@@ -170,20 +188,26 @@ export class MemoryBus implements Bus {
   }
 
   publish(packs: readonly Pack[]): void {
-    for (const handle of this.#hub.handles) {
-      for (const pack of packs) if (handle.#joined.has(pack.room)) handle.#receiver?.onPack(pack);
-    }
+    this.#hub.deliver(() => {
+      for (const handle of this.#hub.handles) {
+        for (const pack of packs) if (handle.#joined.has(pack.room)) handle.#receiver?.onPack(pack);
+      }
+    });
   }
 
   signal(signals: readonly Signal[]): void {
-    for (const handle of this.#hub.handles) {
-      const wanted = signals.filter((signal) => handle.#joined.has(signal.room));
-      if (wanted.length > 0) handle.#receiver?.onSignals(wanted);
-    }
+    this.#hub.deliver(() => {
+      for (const handle of this.#hub.handles) {
+        const wanted = signals.filter((signal) => handle.#joined.has(signal.room));
+        if (wanted.length > 0) handle.#receiver?.onSignals(wanted);
+      }
+    });
   }
 
   notify(notice: Notice): void {
-    for (const handle of this.#hub.handles) handle.#receiver?.onNotice(notice);
+    this.#hub.deliver(() => {
+      for (const handle of this.#hub.handles) handle.#receiver?.onNotice(notice);
+    });
   }
 
   async join(room: string): Promise<void> {

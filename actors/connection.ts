@@ -36,7 +36,7 @@ export class Connection {
   silenceMs = 0;
   /** ms between our heart-beats; 0 for none. Set by the edge after CONNECT. */
   beatMs = 0;
-  /** Monotonic ms of the next one. */
+  /** Monotonic ms of the next one; until CONNECT, of the opening. */
   beatAt = 0;
   /** The next connection of the same user, as the registry links them. */
   nextOfUser: Connection | undefined;
@@ -54,6 +54,7 @@ export class Connection {
     this.address = origin.address;
     this.openedAt = node.clock.now();
     this.seenAt = node.clock.monotonic();
+    this.beatAt = this.seenAt;
     this.#tokens = node.limits.sendsBurst;
     this.#refilledAt = this.seenAt;
   }

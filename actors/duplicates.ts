@@ -7,9 +7,9 @@ import type { Archive } from "./archive.ts";
 import type { Clock } from "./clock.ts";
 import type { Entry } from "./entry.ts";
 import type { Limits } from "./limits.ts";
-import type { Posting } from "./posting.ts";
+import { type Posting, repliesOf } from "./posting.ts";
 import type { RoomState } from "./room.state.ts";
-import { Window, type WindowBudget, windowKey } from "./window.ts";
+import { slim, Window, type WindowBudget, windowKey } from "./window.ts";
 
 /** What the duplicates of a room need of its node. */
 export interface DuplicatesHost {
@@ -27,7 +27,7 @@ export class Duplicates {
   readonly #room: string;
   readonly #host: DuplicatesHost;
   readonly #window: Window;
-  #mode: "none" | "memory" | "archive" = "none";
+  #mode: "none" | "memory" | "archive" | "closed" = "none";
   /** The posting for which the archive was just asked. */
   #looked: Posting | undefined;
 
@@ -48,24 +48,29 @@ export class Duplicates {
     const found = this.#window.find(key, state.offset, this.#host.clock.now());
     if (found?.posting) {
       const first = found.posting.entry as Entry;
-      if (item.reply) {
-        found.posting.joined = found.posting.joined ?? [];
-        found.posting.joined.push(item.reply);
-        if (first.offset <= state.accepted.offset) item.reply.accepted(first);
+      found.posting.joined = found.posting.joined ?? [];
+      for (const reply of repliesOf(item)) {
+        found.posting.joined.push(reply);
+        if (first.offset <= state.accepted.offset) reply.accepted(first);
       }
       return "answered";
     }
     if (found?.entry) {
-      item.reply?.accepted(found.entry);
-      item.reply?.stored(found.entry);
+      for (const reply of repliesOf(item)) {
+        reply.accepted(found.entry);
+        reply.stored(found.entry);
+      }
+      if (this.#mode === "archive") this.#window.drop(key);
       return "answered";
     }
-    if (this.#mode === "memory" || this.#looked === item) return "new";
+    // The window in memory holds the ids of clients; an edge's own key is looked up.
+    if ((this.#mode === "memory" && item.draft.key.startsWith("c/")) || this.#looked === item) return "new";
     return this.#lookUp(item, state);
   }
 
   /** A decided posting; pending counts. */
   add(item: Posting): void {
+    if (this.#mode === "closed") return;
     this.#window.add(windowKey(item.draft.sender, item.draft.key), item);
     this.#bound();
   }
@@ -86,13 +91,14 @@ export class Duplicates {
   /** Forgets everything; the room closes. */
   clear(): void {
     this.#window.clear();
-    this.#mode = "none";
+    this.#mode = "closed";
   }
 
   async #lookUp(item: Posting, state: RoomState): Promise<void> {
     const { archive, clock, limits } = this.#host;
     const entry = await archive.byKey(this.#room, item.draft.sender, item.draft.key);
     this.#looked = item;
+    if (this.#mode === "closed") return;
     if (!entry || entry.offset <= state.offset - limits.windowEntries || entry.at <= clock.now() - limits.windowMs)
       return;
     this.#window.load(entry);
@@ -107,14 +113,15 @@ export class Duplicates {
       const page = await archive.page(this.#room, { after: oldest, before, limit: LOAD_PAGE, end: "last" });
       const first = page[0];
       if (!first) break;
-      for (let i = page.length - 1; i >= 0; i--) entries.push((page[i] as { entry: Entry }).entry);
+      for (let i = page.length - 1; i >= 0; i--) {
+        const { entry } = page[i] as { entry: Entry };
+        if (entry.key.startsWith("c/")) entries.push(slim(entry));
+      }
       before = first.entry.offset;
       if (first.entry.at <= clock.now() - limits.windowMs) break;
     }
-    for (let i = entries.length - 1; i >= 0; i--) {
-      const entry = entries[i] as Entry;
-      if (entry.key.startsWith("c/")) this.#window.load(entry);
-    }
+    if (this.#mode === "closed") return;
+    this.#window.loadOlder(entries.reverse());
     this.#mode = "memory";
     this.#bound();
   }

@@ -53,20 +53,27 @@ function reactionsAfter(
   entry: Entry,
 ): Record<string, readonly string[]> {
   const { reaction, on } = JSON.parse(decoder.decode(entry.body)) as ReactionChange;
-  const reactions: Record<string, readonly string[]> = { ...before };
-  const others = (reactions[reaction] ?? []).filter((user) => user !== entry.sender);
-  if (on) reactions[reaction] = [...others, entry.sender];
-  else if (others.length > 0) reactions[reaction] = others;
-  else delete reactions[reaction];
-  return reactions;
+  // By entries: a reaction may be any word, those of `Object.prototype` too.
+  const reactions = new Map(Object.entries(before));
+  const others = (reactions.get(reaction) ?? []).filter((user) => user !== entry.sender);
+  if (on) reactions.set(reaction, [...others, entry.sender]);
+  else if (others.length > 0) reactions.set(reaction, others);
+  else reactions.delete(reaction);
+  return Object.fromEntries(reactions);
+}
+
+/** The users of a reaction. */
+export function usersOf(fate: Fate | undefined, reaction: string): readonly string[] {
+  const reactions = fate?.reactions;
+  return reactions && Object.hasOwn(reactions, reaction) ? (reactions[reaction] ?? []) : [];
 }
 
 /** Refuses a reaction that would go beyond what one message may carry. */
 export function requireReactionRoom(fate: Fate | undefined, change: ReactionChange, limits: Limits): void {
   if (!change.on) return;
-  const users = fate?.reactions?.[change.reaction];
-  if (users && users.length >= limits.reactionUsers) throw new Refusal("conflict", "The reaction has too many users.");
-  if (!users && Object.keys(fate?.reactions ?? {}).length >= limits.reactionsPerMessage) {
+  const users = usersOf(fate, change.reaction);
+  if (users.length >= limits.reactionUsers) throw new Refusal("conflict", "The reaction has too many users.");
+  if (users.length === 0 && Object.keys(fate?.reactions ?? {}).length >= limits.reactionsPerMessage) {
     throw new Refusal("conflict", "The message has too many different reactions.");
   }
 }
@@ -90,12 +97,15 @@ export function emptied(entry: Entry): Entry {
 }
 
 /**
- * The entries, with those that a later one of them deletes emptied: what was deleted is not replayed
- * from memory either. Answers the same array when nothing is to be done.
+ * The entries, with those that a later one of them deletes emptied, edits included: what was deleted is not
+ * replayed from memory either. Answers the same array when nothing is to be done.
  */
 export function withoutDeleted(entries: readonly Entry[]): readonly Entry[] {
   if (!entries.some((entry) => entry.event === "deleted")) return entries;
   const refs = new Set<number>();
   for (const entry of entries) if (entry.event === "deleted") refs.add(entry.ref);
-  return entries.map((entry) => (entry.event === "message" && refs.has(entry.offset) ? emptied(entry) : entry));
+  return entries.map((entry) => {
+    const said = entry.event === "edited" ? entry.ref : entry.event === "message" ? entry.offset : 0;
+    return refs.has(said) ? emptied(entry) : entry;
+  });
 }

@@ -88,7 +88,10 @@ export const BOUNDS = Object.freeze({
   connections: count(100_000, "connections", "per node; then try-later"),
   connectMs: ms(10_000, "from the handshake to CONNECT"),
   heartbeatMs: ms(10_000, "heart-beat interval offered both ways"),
-  backpressureBytes: bytes(1_048_576, "unsent per socket; beyond it the reader is too slow"),
+  backpressureBytes: bytes(
+    2_359_296,
+    "per socket, unsent: two of the largest messages; beyond it the reader is too slow",
+  ),
   drainMs: ms(8_000, "of the 10 s that SIGTERM has"),
 
   // Accounts and tokens.

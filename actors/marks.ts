@@ -1,8 +1,8 @@
 /** Read and delivered marks of one room: clamped to what is stored, only ever raised, said to the room once. */
 import type { MarkerRecord } from "./archive.ts";
-import { fetchAfter } from "./audience.ts";
 import type { Signal } from "./bus.ts";
 import { highest } from "./markers.ts";
+import { fetchAfter } from "./reading.ts";
 import type { Room } from "./room.ts";
 
 /** Which mark. */
@@ -64,9 +64,12 @@ export class RoomMarks {
             delivered: Math.max(before.delivered, offset),
           }
         : { ...before, delivered: offset };
+    // Another mark may have overtaken this one while the count was asked for.
+    const known = this.#known.get(user);
+    if (known && known[kind] >= offset) return highest(known, raised);
     host.markers.raise(raised);
     if (this.#known.size >= KNOWN_MOST) this.#known.clear();
-    this.#known.set(user, raised);
+    this.#known.set(user, known ? highest(known, raised) : raised);
     this.#say({ room: id, event: kind, user, state: "", offset, term: this.#room.shard.term });
     return raised;
   }

@@ -2,8 +2,16 @@
 import type { Caller, Chat, History, HistoryQuery, NewMessage } from "./chat.ts";
 import { Refusal } from "./codes.ts";
 import { type ArchivedEntry, clientKey, type Entry } from "./entry.ts";
-import { deletionDraft, type ReactionChange, reactionDraft, requireReactionRoom, withoutDeleted } from "./fate.ts";
+import {
+  deletionDraft,
+  type ReactionChange,
+  reactionDraft,
+  requireReactionRoom,
+  usersOf,
+  withoutDeleted,
+} from "./fate.ts";
 import { type Draft, posting } from "./posting.ts";
+import { readPage } from "./reading.ts";
 import type { RoomState } from "./room.state.ts";
 import type { Room } from "./room.ts";
 import { RoomService, untilStored } from "./service.ts";
@@ -17,11 +25,14 @@ export class ChatService extends RoomService implements Chat {
     });
     const range = await this.#range(roomId, query);
     const forward = query.after !== undefined || query.fromMs !== undefined;
-    const page = await this.archive.page(roomId, { ...range, limit: query.limit + 1, end: forward ? "first" : "last" });
-    const items = await this.#withUnstored(roomId, page, { ...range, most: query.limit + 1, forward });
+    const wanted = { ...range, limit: query.limit + 1, end: forward ? ("first" as const) : ("last" as const) };
+    const { items: page, cut } = await readPage(this.archive, roomId, wanted);
+    // A page that ended early for its bytes ends before what is not stored yet, if it reads forward.
+    const whole = cut && forward;
+    const items = whole ? page : await this.#withUnstored(roomId, page, { ...range, most: query.limit + 1, forward });
     const more = items.length > query.limit;
     const shown = !more ? items : forward ? items.slice(0, query.limit) : items.slice(items.length - query.limit);
-    return { items: shown, storedOffset: Math.max(stored, lastOffset(page)), more };
+    return { items: shown, storedOffset: Math.max(stored, lastOffset(page)), more: more || cut };
   }
 
   /** Times become offsets: `at` never falls along a log. */
@@ -68,7 +79,8 @@ export class ChatService extends RoomService implements Chat {
   }
 
   async #archived(roomId: string, offset: number): Promise<ArchivedEntry> {
-    const [found] = await this.archive.page(roomId, { after: offset - 1, limit: 1, end: "first" });
+    const { items } = await readPage(this.archive, roomId, { after: offset - 1, limit: 1, end: "first" });
+    const [found] = items;
     if (!found || found.entry.offset !== offset) throw new Refusal("message-not-found");
     return found;
   }
@@ -92,7 +104,7 @@ export class ChatService extends RoomService implements Chat {
 
   async react(caller: Caller, roomId: string, offset: number, change: ReactionChange): Promise<ArchivedEntry> {
     await this.#about(caller, roomId, offset, ({ target }) => {
-      const has = target.fate?.reactions?.[change.reaction]?.includes(caller.id) === true;
+      const has = usersOf(target.fate, change.reaction).includes(caller.id);
       if (has === change.on) return undefined;
       requireReactionRoom(target.fate, change, this.node.limits);
       return { ...reactionDraft(offset, change), sender: caller.id, senderName: caller.name };
@@ -114,9 +126,8 @@ export class ChatService extends RoomService implements Chat {
       const target = await this.#target(room, state, offset);
       const draft = decide({ target, state });
       if (!draft) return;
-      room.rememberFate(offset, target.fate);
       stored = new Promise<Entry>((resolve, reject) => {
-        room.append(draft, untilStored(resolve, reject));
+        room.append(draft, untilStored(resolve, reject), target.fate);
       });
     });
     await stored;

@@ -7,7 +7,6 @@
  */
 import { LRUCache } from "lru-cache";
 import type { Archive } from "./archive.ts";
-import { fetchAfter } from "./audience.ts";
 import { Audiences, type AudiencesHost } from "./audiences.ts";
 import type { Bus, BusReceiver, Notice, Pack, Signal } from "./bus.ts";
 import type { Clock } from "./clock.ts";
@@ -25,9 +24,11 @@ import { type MarkKind, RoomMarks } from "./marks.ts";
 import { OnlineWatch } from "./online.ts";
 import { answerRefused, type Posting } from "./posting.ts";
 import { RoomPresence } from "./presence.ts";
+import { fetchAfter } from "./reading.ts";
 import { Registry } from "./registry.ts";
 import type { ResumeHost } from "./resume.ts";
-import { Room, type RoomHost } from "./room.ts";
+import type { RoomHost } from "./room.host.ts";
+import { Room } from "./room.ts";
 import { Shard, type ShardHost } from "./shards.ts";
 import { Speaker } from "./speaker.ts";
 import type { WindowBudget } from "./window.ts";
@@ -56,6 +57,8 @@ export interface NodeOptions {
 
 /** Rooms looked at per sweep for sleep, ms between sweeps. */
 const SLEEP_SWEEP_MS = 1_000;
+/** Pause before a room is opened in the background again, ms. */
+const WAKE_AGAIN_MS = 1_000;
 
 /** One node. */
 export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, BusReceiver {
@@ -84,6 +87,7 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
   /** Pairs of users → their direct room; only a short cut: the room itself checks access. */
   readonly #pairs = new LRUCache<string, Promise<string>>({ max: 10_000 });
   #draining = false;
+  #stopped = false;
 
   constructor(options: NodeOptions) {
     this.options = options;
@@ -118,6 +122,7 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
   /** Flushes what is unstored and gives the shards up. Connections were ended before. */
   async stop(): Promise<void> {
     this.registry.stop();
+    this.#stopped = true;
     this.speaker.flush();
     await this.writer.flushed();
     await this.markers.flush();
@@ -216,6 +221,30 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
     this.online.awake(room);
   }
 
+  joined(room: Room, user: string): void {
+    this.online.joined(room, user);
+  }
+
+  reopen(roomId: string): void {
+    if (this.audiences.has(roomId)) this.wake(roomId);
+  }
+
+  wake(roomId: string): void {
+    if (this.#stopped) return;
+    const later = (error: unknown): void => {
+      if (error instanceof Refusal && error.code === "room-not-found") return;
+      this.log.warn({ room: roomId, err: error }, "a room was not opened in the background; trying again");
+      this.clock.after(WAKE_AGAIN_MS, () => this.wake(roomId));
+    };
+    try {
+      this.room(roomId)
+        .ask(() => undefined)
+        .catch(later);
+    } catch (error) {
+      later(error);
+    }
+  }
+
   /** A SEND or a REST post; its reply hears the outcome. */
   post(roomId: string, item: Posting): void {
     try {
@@ -228,6 +257,13 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
 
   repost(roomId: string, postings: readonly Posting[]): void {
     for (const item of postings) {
+      // It may have been accepted without our hearing of it: from now on it is known by its key.
+      if (item.entry) {
+        if (item.bytes > 0) this.writer.release(item.bytes);
+        item.keyed = true;
+        item.again = true;
+      }
+      item.bytes = 0;
       item.entry = undefined;
       item.derived = undefined;
       this.post(roomId, item);
@@ -271,17 +307,31 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
   }
 
   #sweepRooms(): void {
+    if (this.#stopped) return;
     const now = this.clock.monotonic();
     for (const room of this.rooms.values()) {
       if (!room.maySleep(now) || this.audiences.has(room.id)) continue;
-      const { shard, state } = room;
-      const head = { offset: state.offset, term: state.headTerm };
       room.close();
-      this.bus
-        .sleep(shard.id, shard.term, room.id, head)
-        .catch((error: unknown) => this.log.warn({ room: room.id, err: error }, "a room's hot log was not put away"));
+      this.putAway(room);
     }
-    if (!this.#draining) this.clock.after(SLEEP_SWEEP_MS, () => this.#sweepRooms());
+    this.clock.after(SLEEP_SWEEP_MS, () => this.#sweepRooms());
+  }
+
+  /** Takes a closed and stored room off the hot log (rule 13); asked again until answered or the room wakes up. */
+  putAway(room: Room): void {
+    const { id, shard, state } = room;
+    const { term } = shard;
+    const put = async (): Promise<void> => {
+      if (this.#stopped || this.rooms.has(id)) return;
+      try {
+        await this.bus.stored(shard.id, term, id, state.stored);
+        await this.bus.sleep(shard.id, term, id, state.stored);
+      } catch (error) {
+        this.log.warn({ room: id, err: error }, "a room's hot log was not put away; asking again");
+        this.clock.after(SLEEP_SWEEP_MS, () => void put());
+      }
+    };
+    void put();
   }
 
   // ─── Reads ───
@@ -327,19 +377,23 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
 
   // ─── Signals from clients ───
 
+  /** A room that the user may see; signals do not stand in the line of its commands. */
+  async #seen(roomId: string, user: string): Promise<Room> {
+    const room = this.room(roomId);
+    if (room.status === "open") room.state.requireSight(user);
+    else await room.ask((state) => state.requireSight(user));
+    return room;
+  }
+
   /** Typing of a user who is here; refused to who may not see the room. */
   async typing(roomId: string, user: string, on: boolean): Promise<void> {
-    const room = this.room(roomId);
-    await room.ask((state) => {
-      state.requireSight(user);
-      room.presence.typing(user, on);
-    });
+    const room = await this.#seen(roomId, user);
+    room.presence.typing(user, on);
   }
 
   /** Raises a mark of a user who may see the room. */
   async mark(roomId: string, user: string, mark: { kind: MarkKind; offset: number }): Promise<void> {
-    const room = this.room(roomId);
-    await room.ask((state) => state.requireSight(user));
+    const room = await this.#seen(roomId, user);
     await room.marks.raise(user, mark.kind, mark.offset);
   }
 }

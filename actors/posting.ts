@@ -1,7 +1,7 @@
 /** What is to become an entry, on its way: asked, decided, accepted, stored. */
 import type { DerivedWrite } from "./archive.ts";
 import type { Refusal } from "./codes.ts";
-import type { Entry, EntryEvent } from "./entry.ts";
+import type { Entry, EntryEvent, Fate } from "./entry.ts";
 
 /** Who waits for the outcome of a posting. Each method is called at most once, `refused` instead of the others. */
 export interface Reply {
@@ -32,6 +32,12 @@ export interface Draft {
 export interface Posting {
   readonly draft: Draft;
   readonly reply: Reply | undefined;
+  /** Whether it may be on the log already under its key: a client's own id, or it was decided before. */
+  keyed: boolean;
+  /** What the archive says of the message that this is about. */
+  before: Fate | undefined;
+  /** Decided anew after an owner change: what it is about must be asked again. */
+  again: boolean;
   /** Retries that came while this one was under way; answered with it. */
   joined: Reply[] | undefined;
   /** Set when decided. */
@@ -46,7 +52,24 @@ export interface Posting {
 
 /** A fresh posting. */
 export function posting(draft: Draft, reply: Reply | undefined): Posting {
-  return { draft, reply, joined: undefined, entry: undefined, derived: undefined, bytes: 0, decidedAt: 0 };
+  const keyed = draft.key.startsWith("c/");
+  return {
+    draft,
+    reply,
+    keyed,
+    before: undefined,
+    again: false,
+    joined: undefined,
+    entry: undefined,
+    derived: undefined,
+    bytes: 0,
+    decidedAt: 0,
+  };
+}
+
+/** Everybody who waits for its outcome. */
+export function repliesOf({ reply, joined }: Posting): readonly Reply[] {
+  return reply ? [reply, ...(joined ?? [])] : (joined ?? []);
 }
 
 /** Tells everybody who waits that the entry has its place. */

@@ -87,9 +87,18 @@ export class RoomPresence {
     return list;
   }
 
-  /** Forgets everybody without a word; the room closes. */
+  /**
+   * Forgets everybody; the room closes. Who is here is introduced to its next opening, which knows nothing of
+   * who typed or lingered: these words are said now.
+   */
   clear(): void {
-    for (const here of this.#users.values()) this.#cancel(here);
+    const { speaker } = this.#options;
+    for (const [user, here] of this.#users) {
+      this.#cancel(here);
+      const state = membershipTable.name(here.state);
+      if (state === "typing") speaker.typing(user, "stop");
+      else if (state === "lingering") speaker.presence(user, "leave");
+    }
     this.#users.clear();
   }
 

@@ -153,7 +153,7 @@ function overdue(
   at: { readonly now: number; readonly mono: number; readonly connectMs: number },
 ): CodeWord | undefined {
   const { claims } = connection;
-  if (!claims) return at.now - connection.openedAt > at.connectMs ? "connect-timeout" : undefined;
+  if (!claims) return at.mono - connection.beatAt > at.connectMs ? "connect-timeout" : undefined;
   if (claims.expiresAtMs <= at.now) return "token-expired";
   if (connection.silenceMs > 0 && at.mono - connection.seenAt > connection.silenceMs) return "heartbeat-lost";
   return undefined;

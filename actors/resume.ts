@@ -3,7 +3,7 @@
  * then in one turn send the rest and subscribe natively (protocol, "Resume").
  */
 import type { Audience } from "./audience.ts";
-import { type Entry, ORIGIN, type Position } from "./entry.ts";
+import { type Entry, entryBytes, ORIGIN, type Position } from "./entry.ts";
 import { withoutDeleted } from "./fate.ts";
 import type { Link, Subscription } from "./link.ts";
 
@@ -34,6 +34,8 @@ export interface Resume {
   readonly giveUp: () => void;
 }
 
+/** Bytes of one write of a replay: a socket takes as much before it counts as congested. */
+const STEP_BYTES = 65_536;
 /** Most pages of one resume; a client that falls behind faster than it reads is closed instead. */
 const LAPS = 512;
 
@@ -44,6 +46,8 @@ export function resume(task: Resume): void {
   const start = task.from.kind === "last" ? Math.max(0, head.offset - task.from.entries) : task.from.position.offset;
   const known = task.from.kind === "last" ? true : knownInMemory(task.audience, task.from.position);
   if (known === undefined) {
+    // From here on a removal ends it.
+    task.subscription.state = "replaying";
     void checkAndReplay(task, start);
     return;
   }
@@ -94,15 +98,33 @@ async function replay(task: Resume, start: number): Promise<void> {
       if (first.offset !== cursor + 1) break;
       // Nothing is sent that was not published here: the ring's end is where live begins.
       const limit = (task.audience.position ?? ORIGIN).offset;
-      const shown = page.filter((entry) => entry.offset <= limit);
-      send(task, shown);
-      cursor = shown[shown.length - 1]?.offset ?? cursor;
+      cursor = await sendInSteps(
+        task,
+        page.filter((entry) => entry.offset <= limit),
+        cursor,
+      );
     }
     if (task.link.congested()) await task.link.drained();
     if (isOver(task.subscription)) return;
     if (task.audience.rest(cursor)) return goLive(task, cursor);
   }
   task.giveUp();
+}
+
+/** Sends at the pace of the socket, a bounded number of bytes at a time; answers the last offset sent. */
+async function sendInSteps(task: Resume, entries: readonly Entry[], cursor: number): Promise<number> {
+  let sent = cursor;
+  for (let at = 0; at < entries.length; ) {
+    let end = at;
+    let bytes = 0;
+    while (end < entries.length && bytes < STEP_BYTES) bytes += entryBytes(entries[end++] as Entry);
+    send(task, entries.slice(at, end));
+    sent = (entries[end - 1] as Entry).offset;
+    at = end;
+    if (task.link.congested()) await task.link.drained();
+    if (isOver(task.subscription)) return sent;
+  }
+  return sent;
 }
 
 function send(task: Resume, entries: readonly Entry[]): void {

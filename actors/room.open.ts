@@ -1,6 +1,6 @@
 /** Opening a room: head, members, what the hot log still has, the last derived writes (protocol, step 5 of "Becoming owner"). */
 import type { DerivedWrite, Head } from "./archive.ts";
-import { type ArchivedEntry, type Entry, type Fate, positionOf } from "./entry.ts";
+import { type ArchivedEntry, type Entry, type Fate, type Position, positionOf } from "./entry.ts";
 import { fateAfter } from "./fate.ts";
 import { type Posting, posting } from "./posting.ts";
 import { memberOf, RoomState } from "./room.state.ts";
@@ -49,16 +49,16 @@ async function reapply(room: Room, head: Head | undefined): Promise<void> {
   const page = await archive.page(room.id, { limit: DERIVED_RUN, end: "last" });
   let from = page.length;
   while (from > 0 && (page[from - 1] as ArchivedEntry).entry.event !== "message") from--;
-  const writes = await derivedOf(
-    room,
-    page.slice(from).map((item) => item.entry),
-  );
+  const entries = page.slice(from).map((item) => item.entry);
+  const writes = await derivedOf(room, entries, new Map());
   if (writes.length > 0) await archive.derive(writes);
 }
 
-/** The derived writes that follow from entries, in order. */
-async function derivedOf(room: Room, entries: readonly Entry[]): Promise<DerivedWrite[]> {
-  const fates = new Map<number, Fate | undefined>();
+/** Messages and what became of them so far. */
+type KnownFates = Map<number, Fate | undefined>;
+
+/** The derived writes that follow from entries, in order; `fates` is asked from the archive and kept up to date. */
+async function derivedOf(room: Room, entries: readonly Entry[], fates: KnownFates): Promise<DerivedWrite[]> {
   const writes: DerivedWrite[] = [];
   for (const entry of entries) {
     const member = memberOf(entry);
@@ -82,12 +82,20 @@ async function adoptHot(room: Room, state: RoomState): Promise<{ unstored: Posti
   const hot = heads.get(room.id);
   if (!hot) return { unstored: [], hotHead: false };
   const entries = hot.offset > state.offset ? await bus.log(room.id, state.offset, limits.pendingEntries) : [];
+  if (!follows(state, hot, entries[0])) {
+    // The hot log lost data, or what it has was refused by the archive: nothing of it can be stored.
+    await bus.stored(room.shard.id, room.shard.term, room.id, hot);
+    await bus.sleep(room.shard.id, room.shard.term, room.id, hot);
+    return { unstored: [], hotHead: false };
+  }
   const unstored: Posting[] = [];
+  const fates: KnownFates = new Map();
   for (const entry of entries) {
     const item = posting(entry, undefined);
     item.entry = entry;
+    item.keyed = true;
     item.decidedAt = clock.monotonic();
-    item.derived = entry.event === "member" ? state.applyMember(entry) : await derivedOf(room, [entry]);
+    item.derived = entry.event === "member" ? state.applyMember(entry) : await derivedOf(room, [entry], fates);
     if (item.derived.length === 0) item.derived = undefined;
     state.offset = entry.offset;
     state.headTerm = entry.term;
@@ -97,4 +105,10 @@ async function adoptHot(room: Room, state: RoomState): Promise<{ unstored: Posti
     unstored.push(item);
   }
   return { unstored, hotHead: true };
+}
+
+/** Whether the hot log goes on where the archive ends. */
+function follows(state: RoomState, hot: Position, first: Entry | undefined): boolean {
+  if (hot.offset <= state.offset) return hot.offset === state.offset && hot.term === state.headTerm;
+  return first?.offset === state.offset + 1 && first.prevTerm === state.headTerm;
 }

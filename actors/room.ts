@@ -7,15 +7,11 @@
  * turn it comes in. Nothing is shown before the hot log accepted it (rule 4).
  */
 import Denque from "denque";
-import type { DerivedWrite } from "./archive.ts";
-import type { Bus, Pack } from "./bus.ts";
+import type { Pack } from "./bus.ts";
 import { Refusal } from "./codes.ts";
-import type { Counters } from "./counters.ts";
-import { Duplicates, type DuplicatesHost } from "./duplicates.ts";
+import { Duplicates } from "./duplicates.ts";
 import { type Entry, type Fate, positionOf } from "./entry.ts";
-import { fateAfter } from "./fate.ts";
-import type { Log } from "./log.ts";
-import type { Markers } from "./markers.ts";
+import { Fates } from "./fates.ts";
 import type { RoomMarks } from "./marks.ts";
 import {
   answerAccepted,
@@ -27,40 +23,10 @@ import {
   type Reply,
 } from "./posting.ts";
 import type { RoomPresence } from "./presence.ts";
+import type { RoomHost, RoomShard } from "./room.host.ts";
 import { openRoom } from "./room.open.ts";
 import { memberDraft, type RoomState } from "./room.state.ts";
-import type { Stored, Writer } from "./writer.ts";
-
-/** What a room needs of its node. */
-export interface RoomHost extends DuplicatesHost {
-  readonly bus: Bus;
-  readonly writer: Writer;
-  readonly log: Log;
-  readonly markers: Markers;
-  readonly counters: Counters;
-  /** A fresh key for an entry that no client named (rule 8). */
-  edgeKey(): string;
-  presenceOf(room: Room): RoomPresence;
-  marksOf(room: Room): RoomMarks;
-  /** The room is open. */
-  opened(room: Room): void;
-  /** The room is closed and must be forgotten. */
-  forget(room: Room): void;
-}
-
-/** What a room needs of its shard. */
-export interface RoomShard {
-  readonly id: number;
-  readonly term: number;
-  /** The awake rooms of the shard. */
-  readonly rooms: Set<Room>;
-  /** Resolves when the room may be opened. */
-  admitted(room: string): Promise<void>;
-  /** The room has a pack that must leave at the end of the turn. */
-  touch(room: Room): void;
-  /** The hot log does not know our writing any more: own the shard again. */
-  lost(why: string): void;
-}
+import type { Stored } from "./writer.ts";
 
 type Task =
   | { readonly posting: Posting }
@@ -86,8 +52,9 @@ export class Room implements Stored {
   /** Accepted and not yet stored. */
   pending = 0;
   #waiting: (() => void)[] = [];
-  /** Fates of messages that are decided and not yet derived in the archive. */
-  readonly #fates = new Map<number, Fate>();
+  /** An entry of ours had its place taken in the archive: nothing after it may be stored. */
+  #conflicted = false;
+  readonly #fates: Fates;
 
   constructor(id: string, shard: RoomShard, host: RoomHost) {
     this.id = id;
@@ -97,6 +64,7 @@ export class Room implements Stored {
     this.presence = host.presenceOf(this);
     this.marks = host.marksOf(this);
     this.#duplicates = new Duplicates(id, host);
+    this.#fates = new Fates(id);
     this.#busy = true;
     openRoom(this).then(
       (opened) => this.#opened(opened),
@@ -111,6 +79,7 @@ export class Room implements Stored {
   }
 
   #opened(opened: { state: RoomState; hotHead: boolean; unstored: readonly Posting[] } | undefined): void {
+    if (this.status === "closed") return;
     if (!opened) return this.#failed(new Refusal("room-not-found"));
     this.#state = opened.state;
     this.#opening = !opened.hotHead;
@@ -119,7 +88,8 @@ export class Room implements Stored {
     this.host.opened(this);
     for (const left of opened.unstored) {
       this.pending++;
-      if (left.draft.key.startsWith("c/")) this.#duplicates.add(left);
+      this.#duplicates.add(left);
+      if (left.derived) this.#fates.adopt(left.derived);
       this.host.writer.adopt({ room: this, posting: left, urgent: false });
     }
     this.#drain();
@@ -129,16 +99,12 @@ export class Room implements Stored {
   #failed(error: unknown): void {
     const refusal = error instanceof Refusal ? error : new Refusal("store-unavailable", undefined, 1_000);
     if (!(error instanceof Refusal)) this.host.log.warn({ room: this.id, err: error }, "a room could not be opened");
-    this.status = "closed";
-    this.host.forget(this);
-    for (let task = this.#mailbox.shift(); task; task = this.#mailbox.shift()) {
-      if ("posting" in task) answerRefused(task.posting, refusal);
-      else task.fail(refusal);
-    }
+    this.#end(refusal);
   }
 
   /** Takes a posting; its reply hears the outcome. */
   post(item: Posting): void {
+    if (this.status === "closed") return answerRefused(item, reopening());
     this.usedAt = this.host.clock.monotonic();
     if (!this.#busy && this.#mailbox.isEmpty() && this.#decide(item)) return;
     if (this.#mailbox.length >= this.host.limits.roomMailbox) {
@@ -151,6 +117,7 @@ export class Room implements Stored {
 
   /** Runs `work` in the room's order, once it is open. Rejects with a `Refusal` when the room is not there. */
   ask<T>(work: (state: RoomState) => T | Promise<T>): Promise<T> {
+    if (this.status === "closed") return Promise.reject(reopening());
     this.usedAt = this.host.clock.monotonic();
     return new Promise<T>((resolve, reject) => {
       if (this.#mailbox.length >= this.host.limits.roomMailbox) {
@@ -182,8 +149,8 @@ export class Room implements Stored {
     }
   }
 
-  /** Lets nothing else run until `work` is over. */
-  #hold(work: Promise<unknown>): void {
+  /** Lets nothing else run until `work` is over; if it fails, the posting it was done for is refused. */
+  #hold(work: Promise<unknown>, item?: Posting): void {
     this.#busy = true;
     const go = (): void => {
       this.#busy = false;
@@ -191,6 +158,11 @@ export class Room implements Stored {
     };
     work.then(go, (error: unknown) => {
       this.host.log.warn({ room: this.id, err: error }, "a room's store did not answer");
+      const next = this.#mailbox.peekFront();
+      if (item && next && "posting" in next && next.posting === item) {
+        this.#mailbox.shift();
+        answerRefused(item, new Refusal("store-unavailable", undefined, 1_000));
+      }
       go();
     });
   }
@@ -200,21 +172,38 @@ export class Room implements Stored {
     try {
       const { draft } = item;
       const state = this.state;
-      state.requireSight(draft.sender);
-      if (draft.key.startsWith("c/")) {
+      // What the node itself words was checked by who asked for it.
+      if (draft.event === "message") state.requireSight(draft.sender);
+      if (item.keyed) {
         const first = this.#duplicates.check(item, state);
         if (first === "answered") this.host.counters.duplicates++;
-        else if (first !== "new") this.#hold(first);
+        else if (first !== "new") this.#hold(first, item);
         if (first !== "new") return first === "answered";
       }
+      if (item.again && draft.ref > 0) {
+        this.#hold(this.#askAgain(item), item);
+        return false;
+      }
       const joins = draft.event === "message" && state.record.type === "public" && !state.members.has(draft.sender);
-      if (joins) this.join(draft.sender, draft.senderName);
+      if (joins) {
+        this.host.writer.require(2, bytesOf(item) * 2);
+        this.join(draft.sender, draft.senderName);
+      }
       this.place(item);
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      answerRefused(item, error);
+      if (!(error instanceof Refusal))
+        this.host.log.error({ room: this.id, err: error }, "a posting met a fault of ours");
+      answerRefused(item, error instanceof Refusal ? error : new Refusal("internal"));
     }
     return true;
+  }
+
+  /** What the archive says of the message that a posting is about. */
+  async #askAgain(item: Posting): Promise<void> {
+    const { ref } = item.draft;
+    const [about] = await this.host.archive.page(this.id, { after: ref - 1, limit: 1, end: "first" });
+    item.before = about?.entry.offset === ref ? about.fate : undefined;
+    item.again = false;
   }
 
   /** Makes a user a member of a public room, as the first SEND or a join does. */
@@ -242,9 +231,10 @@ export class Room implements Stored {
     );
   }
 
-  /** Appends an entry that the node itself words; answers it decided. */
-  append(draft: Omit<Draft, "key">, reply: Reply | undefined): Entry {
+  /** Appends an entry that the node itself words; `before` is the archived fate of what it is about. */
+  append(draft: Omit<Draft, "key">, reply: Reply | undefined, before?: Fate): Entry {
     const item = posting({ ...draft, key: this.host.edgeKey() }, reply);
+    item.before = before;
     this.place(item);
     return item.entry as Entry;
   }
@@ -252,36 +242,31 @@ export class Room implements Stored {
   /** Gives a posting its place in the order. Throws when the writer has no place for it. */
   place(item: Posting): void {
     const { host, state } = this;
-    const bytes = item.draft.body.byteLength + item.draft.key.length + 512;
+    if (this.status !== "open") throw reopening();
+    const bytes = bytesOf(item);
     host.writer.reserve(bytes);
     const entry = state.decide(item.draft, this.shard.term, host.clock.now());
     item.entry = entry;
     item.bytes = bytes;
     item.decidedAt = host.clock.monotonic();
-    if (entry.event === "member") item.derived = state.applyMember(entry);
-    else if (entry.ref > 0) item.derived = this.#applyFate(entry);
-    if (item.draft.key.startsWith("c/")) this.#duplicates.add(item);
+    if (entry.event === "member") item.derived = this.#applyMember(entry);
+    else if (entry.ref > 0) item.derived = this.#fates.apply(entry, item.before);
+    if (item.keyed) this.#duplicates.add(item);
     if (this.#turn.length === 0) this.shard.touch(this);
     this.#turn.push(item);
   }
 
   /** The fate of a message as far as it is decided, given what the archive says. */
   fateOf(offset: number, archived: Fate | undefined): Fate | undefined {
-    const mine = this.#fates.get(offset);
-    return mine && (!archived || mine.rev > archived.rev) ? mine : archived;
+    return this.#fates.of(offset, archived);
   }
 
-  /** Remembers what the archive says of a message, before an entry about it is appended. */
-  rememberFate(offset: number, fate: Fate | undefined): void {
-    const newest = this.fateOf(offset, fate);
-    if (newest) this.#fates.set(offset, newest);
-  }
-
-  #applyFate(entry: Entry): DerivedWrite[] {
-    const fate = fateAfter(this.#fates.get(entry.ref), entry);
-    if (!fate) return [];
-    this.#fates.set(entry.ref, fate);
-    return [{ kind: "fate", roomId: this.id, offset: entry.ref, fate }];
+  #applyMember(entry: Entry): ReturnType<RoomState["applyMember"]> {
+    const writes = this.state.applyMember(entry);
+    for (const write of writes) {
+      if (write.kind === "member" && write.member.role !== "none") this.host.joined(this, write.member.user);
+    }
+    return writes;
   }
 
   /** Takes the postings of this turn for the hot log. */
@@ -295,6 +280,7 @@ export class Room implements Stored {
 
   /** The hot log has the pack: it may be shown, and goes to the writer. Called after the publish. */
   onAccepted(postings: readonly Posting[]): void {
+    if (this.#conflicted) return this.shard.conflicted(this, postings);
     this.#opening = false;
     const last = postings[postings.length - 1] as Posting;
     this.state.accepted = positionOf(last.entry as Entry);
@@ -319,32 +305,39 @@ export class Room implements Stored {
     if (last.offset > this.state.stored.offset) this.state.stored = positionOf(last);
     for (const item of postings) {
       const entry = item.entry as Entry;
-      if (item.draft.key.startsWith("c/")) this.#duplicates.settle(item);
-      if (entry.ref > 0 && this.#fates.get(entry.ref)?.rev === entry.offset) this.#fates.delete(entry.ref);
+      if (item.keyed) this.#duplicates.settle(item);
+      if (entry.ref > 0) this.#fates.settle(entry);
       if (entry.event === "message") this.host.markers.sent(this.id, entry);
       answerStored(item);
     }
     this.#wake();
-    if (this.status === "closed") return;
-    this.marks.stored(this.state.stored.offset);
-    const { bus } = this.host;
-    this.#duplicates.prune(this.state);
-    bus.stored(this.shard.id, this.shard.term, this.id, this.state.stored).then(
-      (mine) => mine || this.shard.lost("a trim met another term"),
-      (error: unknown) => this.host.log.warn({ room: this.id, err: error }, "a trim was not answered"),
+    if (this.status === "open") {
+      this.marks.stored(this.state.stored.offset);
+      this.#duplicates.prune(this.state);
+    }
+    this.#trim().catch((error: unknown) =>
+      this.host.log.warn({ room: this.id, err: error }, "a trim was not answered"),
     );
+  }
+
+  /** Tells the hot log what is stored; of a deleted room it keeps nothing. */
+  async #trim(): Promise<void> {
+    const { bus } = this.host;
+    const { id: shard, term } = this.shard;
+    const { stored, record } = this.state;
+    if (!(await bus.stored(shard, term, this.id, stored))) this.shard.lost(term, "a trim met another term");
+    else if (record.deletedAt !== undefined && this.pending === 0) this.host.putAway(this);
   }
 
   onConflict(postings: readonly Posting[]): void {
     this.pending -= postings.length;
+    this.#conflicted = true;
     this.host.log.error(
       { room: this.id, entries: postings.length },
       "another entry stands where ours was to be stored",
     );
-    this.close();
-    this.shard.lost("a stored entry is not ours");
-    for (const item of postings)
-      answerRefused(item, new Refusal("store-unavailable", "The room is being reopened.", 1_000));
+    this.#wake();
+    this.shard.conflicted(this, postings);
   }
 
   /** Tells who waits for the room to be settled. */
@@ -376,15 +369,35 @@ export class Room implements Stored {
 
   /** Ends the room in memory; what comes next opens it again from the archive. */
   close(): void {
+    this.#end(reopening());
+  }
+
+  /** Takes the postings that wait, for the next opening of the room. */
+  takeWaiting(): Posting[] {
+    const waiting = this.#mailbox.toArray();
+    this.#mailbox.clear();
+    for (const task of waiting) if (!("posting" in task)) this.#mailbox.push(task);
+    return waiting.flatMap((task) => ("posting" in task ? [task.posting] : []));
+  }
+
+  #end(refusal: Refusal): void {
     if (this.status === "closed") return;
     this.status = "closed";
     this.#duplicates.clear();
     this.presence.clear();
     this.host.forget(this);
-    const refusal = new Refusal("store-unavailable", "The room is being reopened.", 1_000);
     for (let task = this.#mailbox.shift(); task; task = this.#mailbox.shift()) {
       if ("posting" in task) answerRefused(task.posting, refusal);
       else task.fail(refusal);
     }
   }
+}
+
+function reopening(): Refusal {
+  return new Refusal("store-unavailable", "The room is being reopened.", 1_000);
+}
+
+/** Bytes that a posting reserves in the writer's bound. */
+function bytesOf({ draft }: Posting): number {
+  return draft.body.byteLength + draft.key.length + 512;
 }

@@ -51,6 +51,8 @@ export class SendReply implements Reply {
   readonly #clientMessageId: string | undefined;
   readonly #early: boolean;
   readonly #group: CommitGroup | undefined;
+  /** What is decided again after an owner change is accepted again, but answered once. */
+  #told = false;
 
   constructor(connection: Connection, request: SendRequest, group: CommitGroup | undefined) {
     this.#connection = connection;
@@ -65,7 +67,9 @@ export class SendReply implements Reply {
   }
 
   accepted(entry: Entry): void {
-    if (this.#early) this.#connection.receipt(this.#receipt, { entry });
+    if (!this.#early || this.#told) return;
+    this.#told = true;
+    this.#connection.receipt(this.#receipt, { entry });
   }
 
   stored(entry: Entry): void {

@@ -182,7 +182,10 @@ export class RoomService {
     if (roomId === GENERAL.id) throw new Refusal("forbidden", "The room general cannot be deleted.");
     await this.#changeRecord(caller, roomId, { deletedAt: this.node.clock.now() });
     this.node.audiences.dissolve(roomId);
-    this.node.rooms.get(roomId)?.close();
+    const room = this.node.rooms.get(roomId);
+    if (!room) return;
+    room.close();
+    if (room.pending === 0) this.node.putAway(room);
   }
 
   async #changeRecord(caller: Caller, roomId: string, change: { name?: string; deletedAt?: number }): Promise<void> {

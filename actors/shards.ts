@@ -6,12 +6,13 @@ import { type Actor, createActor } from "xstate";
 import type { Archive } from "./archive.ts";
 import type { AppendAnswer, Bus, Pack } from "./bus.ts";
 import type { Clock } from "./clock.ts";
-import { Refusal } from "./codes.ts";
 import type { Counters } from "./counters.ts";
+import type { Entry } from "./entry.ts";
 import type { Lease, Leases } from "./leases.ts";
 import type { Log } from "./log.ts";
-import { answerRefused, type Posting } from "./posting.ts";
-import type { Room, RoomShard } from "./room.ts";
+import type { Posting } from "./posting.ts";
+import type { RoomShard } from "./room.host.ts";
+import type { Room } from "./room.ts";
 import { shardMachine } from "./shard.machine.ts";
 
 /** What a shard needs of its node. */
@@ -25,7 +26,11 @@ export interface ShardHost {
   readonly counters: Counters;
   /** Flush this shard at the end of the turn. */
   flushSoon(shard: Shard): void;
-  /** Gives postings of a room that was closed to its next opening, in order. */
+  /** Opens a room again that was closed, if anybody here listens to it. */
+  reopen(room: string): void;
+  /** Opens a room of which the hot log has entries: what is not stored of it must be. */
+  wake(room: string): void;
+  /** Gives postings of a room that was closed to its next opening, in order, before anything new. */
   repost(room: string, postings: readonly Posting[]): void;
 }
 
@@ -47,6 +52,9 @@ export class Shard implements RoomShard {
   #lease: Lease | undefined;
   #turn: Room[] = [];
   #inFlight = false;
+  #inFlightTerm = 0;
+  /** Told when the append in flight is answered. */
+  #landing: (() => void)[] = [];
   /** Resolves when the shard is owned; replaced while it is owned again. */
   ready: Promise<void>;
   /** Rooms closed with unstored entries; the next opening waits for them. */
@@ -91,7 +99,9 @@ export class Shard implements RoomShard {
     const term = await archive.claimTerm(this.id, name, this.#lease.value);
     const taken = await bus.take(this.id, this.#lease.value, term);
     if (!taken) return false;
+    const heads = await bus.heads(this.id);
     this.term = term;
+    for (const room of heads.keys()) this.#host.wake(room);
     this.#actor.send({ type: "fenced" });
     this.#actor.send({ type: "recovered" });
     return true;
@@ -100,9 +110,14 @@ export class Shard implements RoomShard {
   /** Resolves when a room of this shard may be opened. */
   async admitted(room: string): Promise<void> {
     await this.ready;
+    // What was on its way under the term before is part of the log or is not; only then the head is known.
+    if (this.#inFlight && this.#inFlightTerm !== this.term) {
+      await new Promise<void>((resolve) => this.#landing.push(resolve));
+    }
     const before = this.#settling.get(room);
-    if (before && before.pending > 0) await before.settled();
-    this.#settling.delete(room);
+    if (!before) return;
+    await before.settled();
+    if (this.#settling.get(room) === before) this.#settling.delete(room);
   }
 
   touch(room: Room): void {
@@ -123,14 +138,15 @@ export class Shard implements RoomShard {
       sent.push({ room, postings });
     }
     this.#inFlight = true;
+    this.#inFlightTerm = this.term;
     this.#append(packs, sent);
   }
 
   #append(packs: readonly Pack[], sent: readonly Sent[]): void {
-    this.#host.bus.append(this.id, this.term, packs).then(
+    this.#host.bus.append(this.id, this.#inFlightTerm, packs).then(
       (answer) => this.#answered(answer, packs, sent),
       (error: unknown) => {
-        // The outcome is unknown: the same packs again, until it is known (step 4).
+        // The outcome is unknown: the same packs under the same term, until it is known (step 4).
         this.#host.log.warn({ shard: this.id, err: error }, "an append was not answered; asking again");
         this.#host.clock.after(AGAIN_MS, () => this.#append(packs, sent));
       },
@@ -140,52 +156,65 @@ export class Shard implements RoomShard {
   #answered(answer: AppendAnswer, packs: readonly Pack[], sent: readonly Sent[]): void {
     this.#inFlight = false;
     if (answer === "stale" || answer === "lost") {
-      this.#reown(`an append was ${answer}`, sent);
-      return;
+      this.#restart(sent, this.#inFlightTerm === this.term ? `an append was ${answer}` : undefined);
+      return this.#landed();
     }
     this.#host.bus.publish(packs);
     const now = this.#host.clock.monotonic();
     for (const { room, postings } of sent) {
       for (const item of postings) this.#host.counters.delivery.observe((now - item.decidedAt) / 1_000);
       room.onAccepted(postings);
+      if (room.status === "closed" && room.pending > 0) this.#settling.set(room.id, room);
     }
+    this.#landed();
     if (this.#turn.length > 0) this.#host.flushSoon(this);
   }
 
-  lost(why: string): void {
-    if (this.state !== "owning") return;
-    this.#reown(why, []);
+  #landed(): void {
+    const landing = this.#landing;
+    this.#landing = [];
+    for (const resolve of landing) resolve();
+  }
+
+  lost(term: number, why: string): void {
+    if (term === this.term) this.#restart([], why);
+  }
+
+  conflicted(room: Room, postings: readonly Posting[]): void {
+    const first = postings[0]?.entry as Entry;
+    this.#restart([{ room, postings }], first.term === this.term ? "a stored entry is not ours" : undefined);
   }
 
   /**
-   * Owns the shard again under a new term. Its rooms are closed and open again from the archive, once what
-   * they logged is stored; what was decided and not accepted is decided again, in order, under its keys.
+   * Closes rooms, which open again from the archive once what they logged is stored; what was decided and not
+   * accepted, and what waited, is decided again, in order, under its keys, before anything new. With a reason
+   * the whole shard is owned again under a new term; else only the rooms of `sent` are concerned.
    */
-  #reown(why: string, sent: readonly Sent[]): void {
-    this.#host.log.warn({ shard: this.id, term: this.term, why }, "the shard is owned again");
-    this.#actor.send({ type: "lost" });
+  #restart(sent: readonly Sent[], why: string | undefined): void {
+    const owning = this.state === "owning" && why !== undefined;
+    const ids = new Set(sent.map(({ room }) => room.id));
+    const rooms = [...this.rooms].filter((room) => owning || ids.has(room.id));
     const again = new Map<string, Posting[]>();
     const keep = (room: Room, postings: readonly Posting[]): void => {
-      again.set(room.id, [...(again.get(room.id) ?? []), ...postings]);
+      const list = again.get(room.id);
+      if (list) list.push(...postings);
+      else again.set(room.id, [...postings]);
     };
     for (const { room, postings } of sent) keep(room, postings);
-    for (const room of this.#turn) keep(room, room.takePack().postings);
-    this.#turn = [];
-    const owned = this.own();
-    for (const room of [...this.rooms]) {
+    for (const room of this.#turn) if (owning || ids.has(room.id)) keep(room, room.takePack().postings);
+    this.#turn = this.#turn.filter((room) => !owning && !ids.has(room.id));
+    for (const room of rooms) keep(room, room.takeWaiting());
+    if (owning) {
+      this.#host.log.warn({ shard: this.id, term: this.term, why }, "the shard is owned again");
+      this.#actor.send({ type: "lost" });
+      void this.own();
+    }
+    for (const room of rooms) {
       if (room.pending > 0) this.#settling.set(room.id, room);
       room.close();
     }
-    owned.then(
-      () => {
-        for (const [room, postings] of again) this.#host.repost(room, postings);
-      },
-      () => {
-        for (const postings of again.values()) {
-          for (const item of postings) answerRefused(item, new Refusal("store-unavailable", undefined, 1_000));
-        }
-      },
-    );
+    for (const room of rooms) this.#host.reopen(room.id);
+    for (const [room, postings] of again) this.#host.repost(room, postings);
   }
 
   /** Gives the shard up; nothing of it may be under way. */

@@ -40,17 +40,23 @@ export function openSubscription(connection: Connection, request: SubscribeReque
     endSubscription(connection, subscription);
     throw error;
   }
-  node.audiences.grant(audience, connection.user).then(
-    () => {
-      if (subscription.state !== "ended") granted({ connection, subscription, audience, receipt, from });
-    },
-    (error: unknown) => {
-      if (subscription.state === "ended") return;
-      endSubscription(connection, subscription);
-      const refusal = error instanceof Refusal ? error : new Refusal("store-unavailable", undefined, 1_000);
-      connection.refuse(refusal, { receipt });
-    },
-  );
+  // Its outcome is owed: a DISCONNECT waits for it.
+  connection.pending++;
+  node.audiences
+    .grant(audience, connection.user)
+    .then(
+      () => {
+        if (subscription.state !== "ended") granted({ connection, subscription, audience, receipt, from });
+        else connection.receipt(receipt);
+      },
+      (error: unknown) => {
+        if (subscription.state === "ended") return connection.receipt(receipt);
+        endSubscription(connection, subscription);
+        const refusal = error instanceof Refusal ? error : new Refusal("store-unavailable", undefined, 1_000);
+        connection.refuse(refusal, { receipt });
+      },
+    )
+    .finally(() => connection.settle());
 }
 
 interface Granted {

@@ -42,7 +42,11 @@ export class Transactions {
   commit(id: string, receipt: string | undefined): void {
     const transaction = this.#take(id);
     const group = new CommitGroup(() => this.#connection.receipt(receipt));
-    for (const run of transaction.frames) run(group);
+    for (const run of transaction.frames) {
+      // A frame that was refused may have ended the connection; what follows it is not done.
+      if (!this.#connection.ready) return;
+      run(group);
+    }
     group.seal();
   }
 

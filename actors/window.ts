@@ -55,11 +55,19 @@ export class Window {
     this.#put(key, { offset: entry.offset, at: entry.at, bytes: bytesOf(key), entry: undefined, posting });
   }
 
-  /** Remembers an entry of the log, as the opening loads them, rising. */
+  /** Remembers an entry of the log. */
   load(entry: Entry): void {
     const key = windowKey(entry.sender, entry.key);
     const bytes = bytesOf(key) + SLIM_BYTES;
     this.#put(key, { offset: entry.offset, at: entry.at, bytes, entry: slim(entry), posting: undefined });
+  }
+
+  /** Remembers entries that are older than all that is remembered, rising. */
+  loadOlder(entries: readonly Entry[]): void {
+    const newer = [...this.#byKey];
+    this.clear();
+    for (const entry of entries) this.load(entry);
+    for (const [key, remembered] of newer) this.#put(key, remembered);
   }
 
   /** The posting is stored: from now on only its coordinates are kept. */
@@ -117,6 +125,6 @@ function bytesOf(key: string): number {
 }
 
 /** The entry without body and headers: all that a RECEIPT needs. */
-function slim(entry: Entry): Entry {
+export function slim(entry: Entry): Entry {
   return { ...entry, headers: [], body: NO_BYTES };
 }

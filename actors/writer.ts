@@ -78,15 +78,20 @@ export class Writer {
     this.onHealth?.(reason);
   }
 
-  /** Reserves a place; throws `queue-full` or `store-unavailable`, with when to try again. */
-  reserve(bytes: number): void {
+  /** Throws `queue-full` or `store-unavailable`, with when to try again, unless there are so many places now. */
+  require(entries: number, bytes: number): void {
     const limits = this.#options.limits;
     if (this.failing !== undefined && this.#options.refuseWhileFailing) {
       throw new Refusal("store-unavailable", undefined, RETRY_MS.longest);
     }
-    if (this.entries >= limits.pendingEntries || this.bytes + bytes > limits.pendingBytes) {
+    if (this.entries + entries > limits.pendingEntries || this.bytes + bytes > limits.pendingBytes) {
       throw new Refusal("queue-full", undefined, RETRY_MS.longest);
     }
+  }
+
+  /** Reserves a place; throws as `require` does. */
+  reserve(bytes: number): void {
+    this.require(1, bytes);
     this.entries++;
     this.bytes += bytes;
   }
@@ -228,7 +233,13 @@ class Lane {
     writer.batches++;
     writer.batchSizes.observe(jobs.length);
     const now = this.#options.clock.monotonic();
-    for (const result of results) this.#finish(result, now);
+    for (const result of results) {
+      try {
+        this.#finish(result, now);
+      } catch (error) {
+        this.#options.log.error({ err: error }, "what was stored could not be told");
+      }
+    }
   }
 
   #finish(result: BatchResult, now: number): void {
@@ -237,8 +248,8 @@ class Lane {
       writer.latency.observe((now - posting.decidedAt) / 1_000);
       writer.stored++;
     }
-    if (result.stored.length > 0) result.room.onStored(result.stored);
     for (const posting of result.stored) writer.release(posting.bytes);
+    if (result.stored.length > 0) result.room.onStored(result.stored);
     if (result.conflicted.length > 0) result.room.onConflict(this.#withdraw(result));
   }
 
@@ -253,7 +264,10 @@ class Lane {
     }
     this.#queue = kept;
     this.#at = 0;
-    for (const posting of lost) this.#writer.release(posting.bytes);
+    for (const posting of lost) {
+      this.#writer.release(posting.bytes);
+      posting.bytes = 0;
+    }
     return lost;
   }
 

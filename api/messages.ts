@@ -34,7 +34,7 @@ const REACTION_BYTES = 64;
 const HEADERS_OF_ENGINE: ReadonlySet<string> = new Set(
   (
     "message-id subscription ack room offset term count sender sender-name timestamp event ref client-message-id " +
-    "destination receipt transaction ack-level authorization passcode content-length content-type"
+    "destination receipt transaction ack-level authorization Authorization passcode content-length content-type"
   ).split(" "),
 );
 

@@ -8,7 +8,7 @@ let server: Server;
 
 before(async () => {
   server = await startServer({
-    env: { LIMIT_HEARTBEAT_MS: "400", LIMIT_TYPING_MS: "300", LIMIT_PRESENCE_GRACE_MS: "200" },
+    env: { LIMIT_HEARTBEAT_MS: "1000", LIMIT_TYPING_MS: "300", LIMIT_PRESENCE_GRACE_MS: "200" },
   });
 });
 
@@ -214,7 +214,8 @@ test("Typing, presence and read markers reach those who watch a room's signals."
   await signal("typing", { user: "other", state: "start" });
   // Typing ends by itself.
   await signal("typing", { user: "other", state: "stop" });
-  const { headers } = await other.post(room, "read this");
+  // One's own messages are read by being sent.
+  const { headers } = await client.post(room, "read this");
   await other.must(
     "SEND",
     { destination: `/app/room.${room}.read` },
@@ -223,16 +224,20 @@ test("Typing, presence and read markers reach those who watch a room's signals."
   await signal("read", { user: "other", offset: Number(headers.offset) });
   await other.cut();
   await signal("presence", { user: "other", state: "leave" });
+  await signal("presence", { user: "other", state: "offline" });
+  const back = await StompClient.connected(server.wsUrl, tokenFor("other"));
+  await signal("presence", { user: "other", state: "online" });
+  await back.cut();
   await client.cut();
 });
 
 test("A connection that falls silent is ended after 2.5 heart-beat intervals, one that beats is not.", async () => {
-  const beat = { "heart-beat": "400,400" };
+  const beat = { "heart-beat": "1000,1000" };
   const silent = await StompClient.open(server.wsUrl, { pong: false });
   const alive = await StompClient.open(server.wsUrl, { pong: false });
   await silent.connect(tokenFor("silent"), beat);
   await alive.connect(tokenFor("alive"), beat);
-  const beating = setInterval(() => alive.raw("\n"), 200);
+  const beating = setInterval(() => alive.raw("\n"), 500);
   const error = await silent.next({ command: "ERROR" }, 5_000);
   assert.equal(error.headers.code, "heartbeat-lost");
   await within(silent.closed, 2_000, "The close");

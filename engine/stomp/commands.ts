@@ -1,5 +1,5 @@
 /** One small function per STOMP command, behind a table [STOMP 1.2]. Bodies are views of the chunk and copied once. */
-import { isUtf8 } from "node:buffer";
+import { Buffer, isUtf8 } from "node:buffer";
 import { Refusal } from "../../actors/codes.ts";
 import type { About } from "../../actors/link.ts";
 import type { From } from "../../actors/resume.ts";
@@ -160,7 +160,7 @@ function userHeaders(session: Session, frame: Frame): readonly string[] {
     const value = headers[i + 1] as string;
     list ??= [];
     list.push(name, value);
-    bytes += name.length + value.length;
+    bytes += Buffer.byteLength(name) + Buffer.byteLength(value);
   }
   if (!list) return NONE;
   const { limits } = session.edge.node;
@@ -231,6 +231,8 @@ function subscribe(session: Session, frame: Frame): void {
   const ack = header(frame, "ack") ?? "auto";
   if (ack !== "auto" && ack !== "client" && ack !== "client-individual")
     throw new Refusal("bad-header", "ack is auto, client or client-individual.");
+  // A fault of the protocol, which ends the connection; what follows is refused at most.
+  if (connection.subscriptions.some((other) => other.id === id)) throw new Refusal("duplicate-subscription");
   connection.attempt({ receipt }, () => {
     const target = readDestination(destination, connection.user);
     const from = readFrom(frame);
@@ -306,6 +308,7 @@ function acknowledge(session: Session, frame: Frame, what: "ack" | "nack"): void
   );
   if (dot < 0 || !Number.isSafeInteger(offset) || offset < 1 || !subscription) edge.node.counters.unknownAcks++;
   else if (what === "ack") {
+    if (receipt === undefined) return session.acknowledge(subscription, offset);
     settle(session, edge.node.mark(subscription.subject, connection.user, { kind: "delivered", offset }), { receipt });
     return;
   }

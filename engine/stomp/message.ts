@@ -13,12 +13,14 @@ export interface Dialect {
   readonly destination: string;
 }
 
-/** Headers that the engine sets, and those of a SEND that concern only that frame: never copied from a SEND. */
+/**
+ * Headers that the engine sets, and those of a SEND that concern only that frame: never copied from a SEND. All
+ * others are stored (design 3, Headers); `content-type` is too, in a field of its own.
+ */
 export const RESERVED: ReadonlySet<string> = new Set([
   ...["message-id", "room", "offset", "term", "count", "sender", "sender-name", "timestamp", "event", "ref"],
-  ...["client-message-id", "subscription", "ack", "deleted", "head-offset", "head-term", "recovered", "code"],
-  ...["destination", "receipt", "transaction", "ack-level", "authorization", "passcode", "content-length"],
-  ...["Authorization", "content-type", "login", "receipt-id", "retry-after"],
+  ...["client-message-id", "subscription", "ack", "destination", "receipt", "transaction", "ack-level"],
+  ...["authorization", "Authorization", "passcode", "content-length", "content-type"],
 ]);
 
 /** The lines of an entry that all receivers of one version share. */
@@ -40,7 +42,8 @@ export function entryLines(entry: Entry, version: Version): string {
 export function entryFrame(entry: Entry, dialect: Dialect, shared: string): Buffer {
   const id = escapeHeader(dialect.subscription, dialect.version);
   const ack = dialect.acked ? `ack:${id}.${entry.offset}\n` : "";
-  return assembleFrame(`MESSAGE\nsubscription:${id}\ndestination:${dialect.destination}\n${ack}${shared}`, entry.body);
+  const destination = escapeHeader(dialect.destination, dialect.version);
+  return assembleFrame(`MESSAGE\nsubscription:${id}\ndestination:${destination}\n${ack}${shared}`, entry.body);
 }
 
 const encoder = new TextEncoder();

@@ -30,6 +30,8 @@ export class Session implements Link {
   /** Frames that leave at the end of the turn. */
   #outbox: Buffer[] = [];
   #drained: (() => void)[] | undefined;
+  /** The highest offset acknowledged in this turn, by subscription. */
+  #acks: Map<Subscription, number> | undefined;
   /** The socket dropped a message: it reads too slowly and is being closed. */
   slow = false;
 
@@ -77,15 +79,39 @@ export class Session implements Link {
     this.drain();
   }
 
-  /** The socket has taken what was unsent. */
+  /** The socket has taken some of what was unsent; who waits is told once little of it is left. */
   drain(): void {
+    if (this.congested()) return;
     const waiting = this.#drained;
     this.#drained = undefined;
     if (waiting) for (const resolve of waiting) resolve();
   }
 
-  /** Sends what waits for the end of the turn. */
+  /** Notes an ACK nobody waits for; of those of one turn only the highest of each subscription says anything. */
+  acknowledge(subscription: Subscription, offset: number): void {
+    if (!this.#acks) {
+      this.#acks = new Map();
+      this.edge.flushLater(this);
+    }
+    this.#acks.set(subscription, Math.max(offset, this.#acks.get(subscription) ?? 0));
+  }
+
+  #markDelivered(): void {
+    const acks = this.#acks;
+    if (!acks) return;
+    this.#acks = undefined;
+    const { connection, edge } = this;
+    for (const [{ subject }, offset] of acks) {
+      edge.node.mark(subject, connection.user, { kind: "delivered", offset }).catch((error: unknown) => {
+        const refusal = error instanceof Refusal ? error : new Refusal("store-unavailable", undefined, 1_000);
+        connection.refuse(refusal, {});
+      });
+    }
+  }
+
+  /** Does and sends what waits for the end of the turn. */
   flush(): void {
+    this.#markDelivered();
     const frames = this.#outbox;
     if (frames.length === 0) return;
     this.#outbox = [];

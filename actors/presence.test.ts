@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { SimulatedClock } from "./clock.ts";
+import { LIMITS } from "./limits.ts";
+import { caller, Stage } from "./node.fixture.ts";
+import { RoomPresence } from "./presence.ts";
+
+/** One room's presence, and what it says, in order. */
+function presence(): { clock: SimulatedClock; room: RoomPresence; said: string[] } {
+  const clock = new SimulatedClock();
+  const said: string[] = [];
+  const say = (user: string, state: string): void => void said.push(`${user} ${state}`);
+  return { clock, said, room: new RoomPresence({ clock, limits: LIMITS, speaker: { presence: say, typing: say } }) };
+}
+
+test("A user joins with the first connection and leaves a grace after the last.", async () => {
+  const { clock, room, said } = presence();
+  room.arrive("alice", "Alice");
+  room.arrive("alice", "Alice");
+  room.depart("alice");
+  await clock.advance(LIMITS.presenceGraceMs + 1);
+  assert.deepEqual(said, ["alice join"]);
+  room.depart("alice");
+  await clock.advance(LIMITS.presenceGraceMs - 1);
+  assert.equal(room.size, 1);
+  await clock.advance(2);
+  assert.deepEqual(said, ["alice join", "alice leave"]);
+  assert.equal(room.size, 0);
+});
+
+test("A reconnect within the grace is never seen, however often.", async () => {
+  const { clock, room, said } = presence();
+  room.arrive("alice", "Alice");
+  for (let i = 0; i < 5; i++) {
+    room.depart("alice");
+    await clock.advance(LIMITS.presenceGraceMs - 1);
+    room.arrive("alice", "Alice");
+    await clock.advance(LIMITS.presenceGraceMs * 2);
+  }
+  assert.deepEqual(said, ["alice join"]);
+});
+
+test("Typing ends by itself, later with every word, and before a leave.", async () => {
+  const { clock, room, said } = presence();
+  room.arrive("alice", "Alice");
+  room.typing("alice", true);
+  await clock.advance(LIMITS.typingMs - 1);
+  room.typing("alice", true);
+  await clock.advance(LIMITS.typingMs - 1);
+  assert.deepEqual(said, ["alice join", "alice start"]);
+  assert.deepEqual(room.list(9), [{ id: "alice", name: "Alice", typing: true }]);
+  await clock.advance(1);
+  assert.deepEqual(said.splice(0), ["alice join", "alice start", "alice stop"]);
+  room.typing("alice", true);
+  room.typing("alice", false);
+  room.typing("alice", true);
+  room.depart("alice");
+  await clock.advance(LIMITS.presenceGraceMs);
+  assert.deepEqual(said, ["alice start", "alice stop", "alice start", "alice stop", "alice leave"]);
+});
+
+test("A removed user leaves at once, whatever they did, and no timer is left.", async () => {
+  const { clock, room, said } = presence();
+  for (const user of ["here", "typist", "lingerer"]) room.arrive(user, user);
+  room.typing("typist", true);
+  room.depart("lingerer");
+  said.length = 0;
+  for (const user of ["here", "typist", "lingerer", "nobody"]) room.remove(user);
+  const all = ["here leave", "typist stop", "typist leave", "lingerer leave"];
+  assert.deepEqual(said, all);
+  await clock.advance(60_000);
+  room.depart("here");
+  assert.deepEqual(said, all);
+});
+
+test("Who is not here does not type, and departs without harm.", () => {
+  const { room, said } = presence();
+  room.typing("alice", true);
+  room.depart("alice");
+  assert.deepEqual(said, []);
+  assert.equal(room.size, 0);
+});
+
+test("A list of those present is as long as it may be.", () => {
+  const { room } = presence();
+  for (let i = 0; i < 10; i++) room.arrive(`u${i}`, "");
+  assert.deepEqual(
+    room.list(3).map(({ id }) => id),
+    ["u0", "u1", "u2"],
+  );
+});
+
+test("A room that closes says the leaves and stops that its next opening would not know of.", async () => {
+  const { clock, room, said } = presence();
+  for (const user of ["here", "typist", "lingerer"]) room.arrive(user, user);
+  room.typing("typist", true);
+  room.depart("lingerer");
+  said.length = 0;
+  room.clear();
+  await clock.advance(60_000);
+  assert.deepEqual(said, ["typist stop", "lingerer leave"]);
+});
+
+test("Signals reach those who listen, once per user, with the changes of a moment made one.", async () => {
+  const stage = await Stage.open();
+  const bob = stage.connect("bob");
+  bob.subscribe("signals", "general");
+  const [tab, phone] = [stage.connect("alice"), stage.connect("alice")];
+  for (const client of [tab, phone]) client.subscribe("log", "general");
+  await stage.clock.advance(100);
+  assert.deepEqual(bob.signalsHeard(), ["presence alice join"]);
+  for (const on of [true, false, true, false]) await stage.node.typing("general", "alice", on);
+  await stage.clock.advance(100);
+  assert.deepEqual(bob.signalsHeard(), ["presence alice join", "typing alice stop"]);
+  tab.lose();
+  await stage.clock.advance(30_000);
+  assert.equal(bob.signalsHeard().length, 2);
+  assert.deepEqual(await stage.chat.counts(caller("bob"), ["general", "nowhere"]), { general: 1 });
+  phone.lose();
+  await stage.clock.advance(30_000);
+  assert.deepEqual(bob.signalsHeard().slice(2), ["presence alice leave"]);
+});
+
+test("After an owner change the room still knows who is here, and says who was about to leave.", async () => {
+  const stage = await Stage.open();
+  const [alice, bob, carol] = [stage.connect("alice"), stage.connect("bob"), stage.connect("carol")];
+  for (const client of [alice, bob, carol]) client.subscribe("log", "general");
+  bob.subscribe("signals", "general");
+  await stage.clock.advance(100);
+  carol.lose();
+  stage.hub.wipe();
+  alice.send("general", "meets an empty hot log");
+  await stage.clock.advance(1_000);
+  assert.deepEqual(await stage.chat.counts(caller("bob"), ["general"]), { general: 2 });
+  assert.ok(bob.signalsHeard().includes("presence carol leave"));
+  alice.lose();
+  await stage.clock.advance(30_000);
+  assert.ok(bob.signalsHeard().includes("presence alice leave"));
+});
+
+test("Online and offline are said to the rooms of a user, also to those joined while awake.", async () => {
+  const stage = await Stage.open();
+  const club = await stage.makeRoom("private", "bob");
+  const bob = stage.connect("bob");
+  bob.subscribe("signals", club);
+  bob.subscribe("log", club);
+  await stage.run(stage.chat.addMember(caller("bob"), club, { id: "alice", name: "", role: "member" }));
+  const [tab, phone] = [stage.connect("alice"), stage.connect("alice")];
+  stage.connect("stranger");
+  await stage.clock.advance(1_000);
+  tab.lose();
+  await stage.clock.advance(20_000);
+  phone.lose();
+  await stage.clock.advance(20_000);
+  const lines = bob.signalsHeard().filter((said) => /alice o(n|ff)line/.test(said));
+  assert.deepEqual(lines, ["presence alice online", "presence alice offline"]);
+});

@@ -1,0 +1,48 @@
+/** What a room needs of those around it: its node and its shard. */
+import type { Bus } from "./bus.ts";
+import type { Counters } from "./counters.ts";
+import type { DuplicatesHost } from "./duplicates.ts";
+import type { Log } from "./log.ts";
+import type { Markers } from "./markers.ts";
+import type { RoomMarks } from "./marks.ts";
+import type { Posting } from "./posting.ts";
+import type { RoomPresence } from "./presence.ts";
+import type { Room } from "./room.ts";
+import type { Writer } from "./writer.ts";
+
+/** What a room needs of its node. */
+export interface RoomHost extends DuplicatesHost {
+  readonly bus: Bus;
+  readonly writer: Writer;
+  readonly log: Log;
+  readonly markers: Markers;
+  readonly counters: Counters;
+  /** A fresh key for an entry that no client named (rule 8). */
+  edgeKey(): string;
+  presenceOf(room: Room): RoomPresence;
+  marksOf(room: Room): RoomMarks;
+  /** The room is open. */
+  opened(room: Room): void;
+  /** The user is now a member of the room. */
+  joined(room: Room, user: string): void;
+  /** The room is closed and all of it is stored: the hot log need not keep it. */
+  putAway(room: Room): void;
+  /** The room is closed and must be forgotten. */
+  forget(room: Room): void;
+}
+
+/** What a room needs of its shard. */
+export interface RoomShard {
+  readonly id: number;
+  readonly term: number;
+  /** The awake rooms of the shard. */
+  readonly rooms: Set<Room>;
+  /** Resolves when the room may be opened. */
+  admitted(room: string): Promise<void>;
+  /** The room has a pack that must leave at the end of the turn. */
+  touch(room: Room): void;
+  /** The hot log does not know our writing under `term` any more: own the shard again. */
+  lost(term: number, why: string): void;
+  /** What was accepted cannot be stored: the room is reopened, and decides it again. */
+  conflicted(room: Room, postings: readonly Posting[]): void;
+}
