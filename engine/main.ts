@@ -3,13 +3,13 @@
  * starting is one full sentence on standard error, and exit 1.
  */
 import { join } from "node:path";
-import closeWithGrace from "close-with-grace";
 import type { FastifyInstance } from "fastify";
 import { buildApp } from "../api/app.ts";
 import { authRoutes } from "../api/auth.ts";
 import { userRoutes } from "../api/users.ts";
 import { createLog } from "../ops/log.ts";
 import { asksForHelp, type Config, ConfigError, helpText, readConfig } from "./config.ts";
+import { endWithGrace } from "./grace.ts";
 import { loadNative } from "./native.ts";
 import { type RestParts, type Running, startServer } from "./start.ts";
 
@@ -36,13 +36,7 @@ async function main(): Promise<void> {
     throw error;
   }
   process.stdout.write(`Confab is ready: open ${running.url} in a browser.\n`);
-  closeWithGrace({ delay: GRACE_MS, logger: false }, async ({ signal, err }) => {
-    if (err) log.error({ err }, "a fault nobody caught ends the process");
-    else log.info({ signal }, "stopping");
-    await running.stop();
-    log.info({}, "stopped");
-    log.flush();
-  });
+  endWithGrace({ delayMs: GRACE_MS, stop: running.stop, log });
 }
 
 /** The built page, beside this file's own folder. */
@@ -73,7 +67,7 @@ function trustedByHttp({ trustProxy }: Config): boolean | string | string[] {
   return typeof trustProxy === "number" ? String(trustProxy) : [...trustProxy];
 }
 
-/** SIGTERM is answered by exit 0 within 10 s (design 6); beyond this the process ends by itself. */
+/** SIGTERM is answered by exit 0 within 10 s (design 6); beyond this the process kills itself, ms. */
 const GRACE_MS = 9_500;
 
 main().catch(refuseStart);

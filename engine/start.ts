@@ -22,7 +22,7 @@ import { serveHttp } from "./http.ts";
 import { type Identity, openIdentity } from "./identity.ts";
 import { listen } from "./listen.ts";
 import { drainSockets, serveSockets } from "./server.ts";
-import { openStores } from "./stores.ts";
+import { openStores, type Stores } from "./stores.ts";
 
 /** A server that serves. */
 export interface Running {
@@ -50,10 +50,26 @@ export type BuildRest = (parts: RestParts) => Promise<FastifyInstance>;
 
 /** Starts a server. Rejects with an `Error` in a full sentence when it cannot. */
 export async function startServer(config: Config, log: Logger, buildRest: BuildRest): Promise<Running> {
+  const stores = await openStores(config, { log, clock: systemClock });
+  try {
+    return await serve(config, { log, buildRest, stores });
+  } catch (error) {
+    // The process may end only when no write is under way (see `grace.ts`).
+    await stores.close();
+    throw error;
+  }
+}
+
+interface Opened {
+  readonly log: Logger;
+  readonly buildRest: BuildRest;
+  readonly stores: Stores;
+}
+
+async function serve(config: Config, { log, buildRest, stores }: Opened): Promise<Running> {
   const clock = systemClock;
   const version = await ownVersion();
   const health = new Health(["archive"], clock.now);
-  const stores = await openStores(config, { log, clock });
   const app = uWS.App();
   const fanout = new NativeFanout((topic, message, binary) => app.publish(topic, message, binary));
   const identity = await openIdentity(config, { log, clock, directory: stores.directory });
@@ -99,7 +115,8 @@ export async function startServer(config: Config, log: Logger, buildRest: BuildR
     newId: randomUUID,
   });
   const http = serveHttp(app, fastify, {
-    bodyLimit: config.limits.bodyBytes * 2,
+    // The largest of all routes: a body as base64 in JSON, with its headers; routes refuse earlier.
+    bodyLimit: config.limits.bodyBytes * 2 + 262_144,
     bodiesLimit: config.limits.pendingBytes,
     encrypted: false,
     onError: (err) => log.error({ err }, "a request met a fault of ours"),

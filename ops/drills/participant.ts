@@ -12,6 +12,9 @@ import type { Random } from "./random.ts";
 /** Messages without an answer, at most; beyond it the person waits. */
 const PENDING_MOST = 50;
 
+/** How many stay away for how long after their connection ended. */
+const AWAY = { share: 0.3, lowMs: 2_000, highMs: 8_000 } as const;
+
 /** Pause before a refused SEND or a failed REST call is tried again, ms. */
 const RETRY_MS = 100;
 
@@ -78,7 +81,10 @@ export class Participant {
   readonly #pending = new Map<string, Message>();
   readonly #done: Message[] = [];
   readonly #orders = new Map<string, number>();
-  #rest = 0;
+  /** REST calls without an answer. */
+  #posts = 0;
+  /** How long to stay away before the next connection, ms. */
+  #awayMs = 0;
   #sent = 0;
   #tries = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -94,6 +100,7 @@ export class Participant {
       webSocketFactory: () => new WebSocket(options.address.wsUrl, ["v12.stomp"]) as unknown as IStompSocket,
       connectHeaders: { passcode: tokenFor(options.id) },
       reconnectDelay: 50 + this.#random.whole(0, 100),
+      beforeConnect: () => this.#rest(),
       onConnect: () => this.#connected(),
       onStompError: (frame) => this.faults.push(`${this.id}: ERROR ${frame.headers.code} ${frame.headers.message}`),
       onUnhandledMessage: (message) =>
@@ -115,7 +122,7 @@ export class Participant {
 
   /** Whether every message was answered. */
   get settled(): boolean {
-    return this.#pending.size === 0 && this.#rest === 0;
+    return this.#pending.size === 0 && this.#posts === 0;
   }
 
   /** Where it stands in a room. */
@@ -139,8 +146,16 @@ export class Participant {
     return [...this.#done, ...this.#pending.values()];
   }
 
+  /** Some stay away long enough for their position to be known to the archive alone. */
+  async #rest(): Promise<void> {
+    const ms = this.#awayMs;
+    this.#awayMs = 0;
+    if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
+  }
+
   #connected(): void {
     this.connections++;
+    this.#awayMs = this.#random.chance(AWAY.share) ? this.#random.whole(AWAY.lowMs, AWAY.highMs) : 0;
     this.#client.subscribe("/user/queue/errors", (message) => this.#refused(message), { id: "errors" });
     for (const [at, listening] of this.#rooms.entries()) this.#subscribe(listening, `sub-${at}`);
     for (const message of this.#pending.values()) this.#transmit(message);
@@ -256,7 +271,7 @@ export class Participant {
 
   /** The same over REST, again and again until it is answered. */
   async #post(message: Message): Promise<void> {
-    this.#rest++;
+    this.#posts++;
     const [payload] = message.payloads;
     const body =
       typeof payload === "string" ? { body: payload } : { bodyBase64: Buffer.from(payload ?? []).toString("base64") };
@@ -278,6 +293,6 @@ export class Participant {
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
     this.#done.push(message);
-    this.#rest--;
+    this.#posts--;
   }
 }
