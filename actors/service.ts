@@ -103,7 +103,9 @@ export class RoomService {
       }
     });
     await Promise.all(stored);
-    for (const user of added) if (user !== caller.id) this.#tell(user, "added", roomId, caller);
+    // A direct room is told by its own word.
+    const direct = room.state.record.type === "direct";
+    for (const user of added) if (user !== caller.id && !direct) this.#tell(user, "added", roomId, caller);
     return added.length > 0;
   }
 

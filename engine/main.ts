@@ -11,7 +11,7 @@ import { createLog } from "../ops/log.ts";
 import { asksForHelp, type Config, ConfigError, helpText, readConfig } from "./config.ts";
 import { endWithGrace } from "./grace.ts";
 import { loadNative } from "./native.ts";
-import { type RestParts, type Running, startServer } from "./start.ts";
+import type { RestParts, Running } from "./start.ts";
 
 /** Ends the start with one sentence. */
 function refuseStart(error: unknown): never {
@@ -28,6 +28,8 @@ async function main(): Promise<void> {
   const config = readConfig();
   const log = createLog({ level: config.logLevel });
   await loadNative();
+  // Only now: what it imports would load the binary, and fail without a sentence.
+  const { startServer } = await import("./start.ts");
   let running: Running;
   try {
     running = await startServer(config, log, buildRest);
