@@ -82,7 +82,7 @@ export class Connection {
 
   /** CONNECT: a signed token is enough; the directory is not asked. Throws the refusal that ends the connection. */
   connect(token: string | undefined): Claims {
-    if (!this.#step("connect")) throw new Refusal("wrong-state", "The connection is open already.");
+    if (this.claims || !this.#step("connect")) throw new Refusal("wrong-state", "The connection is open already.");
     const given = token || this.handshakeToken || "";
     this.handshakeToken = undefined;
     this.claims = this.node.verify(given);

@@ -67,6 +67,11 @@ export function posting(draft: Draft, reply: Reply | undefined): Posting {
   };
 }
 
+/** Bytes that a posting reserves in the writer's bound. */
+export function bytesOf({ draft }: Posting): number {
+  return draft.body.byteLength + draft.key.length + 512;
+}
+
 /** Everybody who waits for its outcome. */
 export function repliesOf({ reply, joined }: Posting): readonly Reply[] {
   return reply ? [reply, ...(joined ?? [])] : (joined ?? []);

@@ -17,6 +17,7 @@ import {
   answerAccepted,
   answerRefused,
   answerStored,
+  bytesOf,
   type Draft,
   type Posting,
   posting,
@@ -395,9 +396,4 @@ export class Room implements Stored {
 
 function reopening(): Refusal {
   return new Refusal("store-unavailable", "The room is being reopened.", 1_000);
-}
-
-/** Bytes that a posting reserves in the writer's bound. */
-function bytesOf({ draft }: Posting): number {
-  return draft.body.byteLength + draft.key.length + 512;
 }

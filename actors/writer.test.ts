@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LIMITS } from "./limits.ts";
+import { Stage } from "./node.fixture.ts";
+
+test("Beyond the writer's bound SENDs are refused with the time to come back, and soon taken again.", async () => {
+  const stage = await Stage.open({ limits: { pendingEntries: 5 }, refuseWhileFailing: false });
+  const alice = stage.connect("alice");
+  alice.send("general", "joins");
+  await stage.clock.advance(100);
+  stage.faults.archiveAway = true;
+  for (let i = 0; i < 8; i++) alice.send("general", `m${i}`);
+  await stage.clock.advance(100);
+  const refused = alice.all("refused");
+  assert.deepEqual(
+    refused.map((told) => told.code),
+    ["queue-full", "queue-full", "queue-full"],
+  );
+  for (const told of refused) assert.ok((told.retryAfterMs ?? 0) > 0);
+  assert.equal(stage.node.writer.entries, 5);
+  stage.faults.archiveAway = false;
+  await stage.clock.advance(3_000);
+  assert.deepEqual([stage.node.writer.entries, stage.node.writer.bytes, alice.connection.pending], [0, 0, 0]);
+  const again = alice.send("general", "again");
+  await stage.clock.advance(100);
+  assert.equal(alice.receiptOf(again)?.entry?.offset, 8);
+});
+
+test("The bound in bytes counts bodies.", async () => {
+  const stage = await Stage.open({ limits: { pendingBytes: 4_000 } });
+  const alice = stage.connect("alice");
+  alice.send("general", "joins");
+  await stage.clock.advance(100);
+  alice.send("general", "x".repeat(2_000));
+  alice.send("general", "x".repeat(2_000));
+  await stage.clock.advance(100);
+  assert.deepEqual(
+    alice.all("refused").map((told) => told.code),
+    ["queue-full"],
+  );
+});
+
+test("Where no hot log outlives the process, SENDs are refused while the archive fails, and health is told.", async () => {
+  const stage = await Stage.open();
+  const health: (string | undefined)[] = [];
+  stage.node.writer.onHealth = (failing) => void health.push(failing);
+  const alice = stage.connect("alice");
+  alice.send("general", "joins");
+  await stage.clock.advance(100);
+  stage.faults.archiveAway = true;
+  const waits = alice.send("general", "waits");
+  await stage.clock.advance(100);
+  alice.send("general", "refused");
+  const [refused] = alice.all("refused");
+  assert.equal(refused?.code, "store-unavailable");
+  assert.ok((refused?.retryAfterMs ?? 0) > 0);
+  assert.equal(alice.receiptOf(waits), undefined, "nothing is receipted before it is stored");
+  stage.faults.archiveAway = false;
+  await stage.clock.advance(2_000);
+  assert.equal(alice.receiptOf(waits)?.entry?.offset, 3);
+  assert.match(health[0] ?? "", /away/);
+  assert.equal(health.at(-1), undefined);
+  alice.send("general", "taken");
+  await stage.clock.advance(100);
+  assert.equal((await stage.log("general")).length, 4);
+});
+
+test("A SEND with a RECEIPT is stored sooner than one that nobody waits for.", async () => {
+  const stage = await Stage.open();
+  const alice = stage.connect("alice");
+  alice.send("general", "joins");
+  await stage.clock.advance(100);
+  const early = alice.send("general", "accepted", { level: "accepted" });
+  await stage.clock.advance(1);
+  assert.equal(alice.receiptOf(early)?.entry?.offset, 3);
+  await stage.clock.advance(LIMITS.batchIdleMs - 2);
+  assert.equal((await stage.log("general")).length, 2);
+  await stage.clock.advance(2);
+  assert.equal((await stage.log("general")).length, 3);
+  alice.send("general", "nobody waits", { level: "accepted" });
+  const urgent = alice.send("general", "somebody waits");
+  await stage.clock.advance(LIMITS.batchReceiptMs + 1);
+  assert.equal(alice.receiptOf(urgent)?.entry?.offset, 5);
+});
+
+test("An unclear insert is repeated, and what had landed is known as ours.", async () => {
+  const stage = await Stage.open({ seed: 5, refuseWhileFailing: false });
+  const alice = stage.connect("alice");
+  alice.send("general", "joins");
+  await stage.clock.advance(100);
+  stage.faults.rate = 0.6;
+  const receipts: string[] = [];
+  for (let i = 0; i < 20; i++) {
+    receipts.push(alice.send("general", `m${i}`));
+    await stage.clock.advance(2_000);
+  }
+  stage.faults.rate = 0;
+  await stage.clock.advance(5_000);
+  for (const [i, receipt] of receipts.entries()) assert.equal(alice.receiptOf(receipt)?.entry?.offset, i + 3);
+  assert.equal((await stage.log("general")).length, 22);
+  assert.ok(stage.node.writer.retries > 0);
+  assert.equal(stage.node.writer.entries, 0);
+});
+
+test("A node that stops has stored everything it took.", async () => {
+  const stage = await Stage.open();
+  const alice = stage.connect("alice");
+  for (let i = 0; i < 50; i++) alice.send("general", `m${i}`, { level: "accepted" });
+  await stage.clock.advance(1);
+  assert.equal(alice.all("receipt").length, 51, "one of them is the subscription's");
+  await stage.run(stage.node.stop());
+  assert.equal((await stage.log("general")).length, 51);
+});
