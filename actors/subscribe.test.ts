@@ -188,3 +188,31 @@ test("A connection has no more subscriptions than it may, and each id once.", as
   bob.subscribe("log", "general", { id: "b" });
   assert.equal(bob.all("refused")[0]?.code, "too-many-subscriptions");
 });
+
+test("A position that died with the process is told, also when another entry stands there now.", async () => {
+  const stage = await talked(3);
+  const bob = stage.connect("bob");
+  bob.subscribe("log", "general", { id: "s" });
+  await stage.clock.advance(10);
+  stage.faults.archiveAway = true;
+  stage.connect("alice").send("general", "shown, never stored");
+  await stage.clock.advance(10);
+  const seen = bob.all("entry").at(-1)?.entry;
+  assert.deepEqual([seen?.offset, seen?.term], [5, 1]);
+  stage.faults.archiveAway = false;
+  await stage.crash();
+  const back = stage.connect("bob");
+  const beyond = back.subscribe("log", "general", after({ offset: 5, term: 1 }));
+  await stage.clock.advance(100);
+  for (const body of ["other", "and on"]) await stage.run(stage.chat.post(caller("alice"), "general", message(body)));
+  const lost = back.subscribe("log", "general", after({ offset: 5, term: 1 }));
+  const kept = back.subscribe("log", "general", after({ offset: 4, term: 1 }));
+  await stage.clock.advance(100);
+  assert.deepEqual(
+    [beyond, lost, kept].map((on) => resumedOf(back, on)),
+    [false, false, true],
+  );
+  assert.deepEqual(back.heard(beyond), ["other", "and on"]);
+  assert.deepEqual(back.heard(lost), []);
+  assert.deepEqual(back.heard(kept), ["other", "and on"]);
+});

@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { sampleEntry } from "./archive.conformance.samples.ts";
+import type { AppendAnswer, Bus } from "./bus.ts";
+import { StoreFailure } from "./codes.ts";
+import { type Client, Stage } from "./node.fixture.ts";
+
+/** A node of one shard, and alice as a member of `general`, stored. */
+async function scene(): Promise<{ stage: Stage; alice: Client }> {
+  const stage = await Stage.open({ shards: 1 });
+  const alice = stage.connect("alice");
+  alice.subscribe("log", "general", { id: "log" });
+  alice.send("general", "joins");
+  await stage.clock.advance(100);
+  return { stage, alice };
+}
+
+/** Puts `append` in the place of the bus's own for one call. */
+function once(stage: Stage, append: (own: () => Promise<AppendAnswer>) => Promise<AppendAnswer>): void {
+  const bus = stage.node.bus as { append: Bus["append"] };
+  const own = bus.append;
+  bus.append = (...call) => {
+    bus.append = own;
+    return append(() => own(...call));
+  };
+}
+
+async function bodies(stage: Stage): Promise<string[]> {
+  return (await stage.log("general")).slice(1).map((entry) => new TextDecoder().decode(entry.body));
+}
+
+test("An append that was accepted unheard has one effect, also when the shard is owned again before it is repeated.", async () => {
+  for (const reown of [false, true]) {
+    for (const happens of [false, true]) {
+      const { stage, alice } = await scene();
+      once(stage, async (own) => {
+        if (happens) await own();
+        throw new StoreFailure("unheard");
+      });
+      const receipts = ["one", "two"].map((body) => alice.send("general", body));
+      receipts.push(alice.send("general", "three", { id: "three", level: "accepted" }));
+      await stage.clock.advance(1);
+      const shard = stage.node.shardOf("general");
+      if (reown) shard.lost(shard.term, "as a renewal says");
+      receipts.push(alice.send("general", "later"));
+      receipts.push(alice.send("general", "a retry", { id: "three" }));
+      await stage.clock.advance(2_000);
+      assert.deepEqual(await bodies(stage), ["joins", "one", "two", "three", "later"]);
+      assert.deepEqual(alice.heard("log"), ["member", "joins", "one", "two", "three", "later"]);
+      for (const receipt of receipts)
+        assert.equal(
+          alice.all("receipt").filter(({ id }) => id === receipt).length,
+          1,
+          `${receipt} ${reown} ${happens}`,
+        );
+      assert.deepEqual([stage.node.writer.entries, stage.node.writer.bytes, alice.connection.pending], [0, 0, 0]);
+      assert.equal(alice.all("resumed").length, 0);
+    }
+  }
+});
+
+test("A room is not opened under a new term before what is on its way under the old one has landed.", async () => {
+  const { stage, alice } = await scene();
+  let land: () => void = () => {};
+  const gate = new Promise<void>((resolve) => {
+    land = resolve;
+  });
+  once(stage, async (own) => {
+    const answer = await own();
+    await gate;
+    return answer;
+  });
+  alice.send("general", "on its way");
+  await stage.clock.advance(1);
+  const shard = stage.node.shardOf("general");
+  const { term } = shard;
+  shard.lost(term, "as a renewal says");
+  alice.send("general", "waits");
+  await stage.clock.advance(500);
+  assert.equal(shard.term, term + 1);
+  assert.deepEqual(await bodies(stage), ["joins"]);
+  land();
+  await stage.clock.advance(500);
+  assert.deepEqual(await bodies(stage), ["joins", "on its way", "waits"]);
+  assert.deepEqual(alice.heard("log"), ["member", "joins", "on its way", "waits"]);
+});
+
+test("After a conflict nothing that follows is stored out of its place, also what was on its way then.", async () => {
+  for (const sameTerm of [false, true]) {
+    const { stage, alice } = await scene();
+    const { term } = stage.node.shardOf("general");
+    const theirs = sameTerm ? term : await stage.store.claimTerm(0, "other", "x");
+    const foreign = sampleEntry("general", 3, { term: theirs, prevTerm: term, key: "e/other/1", count: 2 });
+    await stage.store.insert([foreign]);
+    alice.send("general", "meets it", { id: "a" });
+    await stage.clock.turn();
+    let land: () => void = () => {};
+    const gate = new Promise<void>((resolve) => {
+      land = resolve;
+    });
+    once(stage, async (own) => {
+      const answer = await own();
+      await gate;
+      return answer;
+    });
+    alice.send("general", "on its way", { id: "b" });
+    await stage.clock.advance(100);
+    land();
+    await stage.clock.advance(2_000);
+    const log = await stage.log("general");
+    assert.deepEqual(
+      log.map(({ offset }) => offset),
+      [1, 2, 3, 4, 5],
+    );
+    assert.deepEqual(
+      log.map(({ prevTerm }) => prevTerm),
+      log.map((_, at) => log[at - 1]?.term ?? 0),
+    );
+    assert.deepEqual((await bodies(stage)).slice(2).sort(), ["meets it", "on its way"]);
+    assert.deepEqual([stage.node.writer.entries, stage.node.writer.bytes, alice.connection.pending], [0, 0, 0]);
+  }
+});
+
+test("A trim that comes late under an old term does not cost the shard its new one.", async () => {
+  const { stage } = await scene();
+  const shard = stage.node.shardOf("general");
+  const { term } = shard;
+  shard.lost(term, "as a renewal says");
+  await stage.clock.advance(500);
+  shard.lost(term, "a late trim");
+  await stage.clock.advance(500);
+  assert.deepEqual([shard.term, shard.state], [term + 1, "owning"]);
+});
+
+test("While the archive is away a shard that lost its hot log waits, and its rooms take up again what was asked.", async () => {
+  const { stage, alice } = await scene();
+  stage.hub.wipe();
+  stage.faults.archiveAway = true;
+  const receipt = alice.send("general", "waits");
+  await stage.clock.advance(1_000);
+  assert.notEqual(stage.node.shardOf("general").state, "owning");
+  assert.equal(alice.receiptOf(receipt), undefined);
+  stage.faults.archiveAway = false;
+  await stage.clock.advance(2_000);
+  assert.ok(alice.receiptOf(receipt));
+  assert.deepEqual(alice.heard("log"), ["member", "joins", "waits"]);
+});
