@@ -20,6 +20,7 @@ import { metricFamilies } from "./families.ts";
 import { NativeFanout } from "./fanout.ts";
 import { serveHttp } from "./http.ts";
 import { type Identity, openIdentity } from "./identity.ts";
+import { Life } from "./life.ts";
 import { listen } from "./listen.ts";
 import { drainSockets, serveSockets } from "./server.ts";
 import { openStores, type Stores } from "./stores.ts";
@@ -91,16 +92,7 @@ async function serve(config: Config, { log, buildRest, stores }: Opened): Promis
   await node.start();
   await identity.follow((revocation) => node.registry.revoke(revocation.user, revocation.token, revocation.beforeMs));
   const edge = new Edge(node, fanout, { limits: config.limits, version });
-  const metrics = createMetrics(
-    metricFamilies({
-      node,
-      fanout,
-      version,
-      ready: () => (["ok", "degraded"].includes(health.ready().status) ? 1 : 0),
-      parts: () => health.components().map(({ name, state }) => ({ labels: [name], value: PART_VALUES[state] })),
-      hashesWaiting: identity.hashesWaiting,
-    }),
-  );
+  const metrics = metricsOf({ node, fanout, version, health, hashesWaiting: identity.hashesWaiting });
   node.writer.onHealth = (failing) => {
     health.report("archive", failing === undefined ? "ok" : "failed", failing ?? "");
   };
@@ -123,21 +115,52 @@ async function serve(config: Config, { log, buildRest, stores }: Opened): Promis
   });
   const socket = await listen(app, config.host, config.port);
   const port = uWS.us_socket_local_port(socket);
-  health.enter("ready");
+  const life = new Life({
+    clock,
+    log,
+    drainMs: config.limits.drainMs,
+    openDoors: () => health.enter("ready"),
+    closeDoors: () => {
+      health.enter("draining");
+      node.drain();
+      uWS.us_listen_socket_close(socket);
+    },
+    handOver: async () => {
+      await drainSockets(edge, config.limits.drainMs / 2);
+      await Promise.race([http.idle(), after(config.limits.drainMs / 4)]);
+      await fastify.close();
+      await node.stop();
+    },
+    unstored: () => node.writer.entries,
+  });
+  life.joined();
   log.info({ host: config.host, port, version, dataDir: config.dataDir }, "serving");
   const stop = async (): Promise<void> => {
-    health.enter("draining");
-    node.drain();
-    uWS.us_listen_socket_close(socket);
-    await drainSockets(edge, config.limits.drainMs / 2);
-    await Promise.race([http.idle(), after(config.limits.drainMs / 4)]);
-    await fastify.close();
-    await Promise.race([node.stop(), after(config.limits.drainMs / 4)]);
+    await life.drain();
     identity.stop();
     app.close();
     await stores.close();
+    if (life.failed) throw new Error("The end was not in order.");
   };
   return { url: `http://${shownHost(config.host)}:${port}/`, stop };
+}
+
+interface Measured {
+  readonly node: Node;
+  readonly fanout: NativeFanout;
+  readonly version: string;
+  readonly health: Health;
+  readonly hashesWaiting: () => number;
+}
+
+function metricsOf({ health, ...sources }: Measured): Metrics {
+  return createMetrics(
+    metricFamilies({
+      ...sources,
+      ready: () => (["ok", "degraded"].includes(health.ready().status) ? 1 : 0),
+      parts: () => health.components().map(({ name, state }) => ({ labels: [name], value: PART_VALUES[state] })),
+    }),
+  );
 }
 
 const PART_VALUES = Object.freeze({ ok: 0, degraded: 1, failed: 2 });
