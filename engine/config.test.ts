@@ -116,7 +116,10 @@ test("An unknown argument is refused, and --help is seen.", () => {
 test("Limits that contradict each other are refused.", () => {
   refused({ LIMIT_SENDS_BURST: "10" }, /^LIMIT_SENDS_PER_SECOND \(50\) must be at most LIMIT_SENDS_BURST \(10\): /);
   refused({ LIMIT_BATCH_ENTRIES: "60000" }, /^LIMIT_BATCH_ENTRIES \(60000\) must be at most LIMIT_PENDING_ENTRIES/);
-  refused({ LIMIT_BODY_BYTES: "2000000" }, /^LIMIT_BODY_BYTES \(2000000\) must be at most LIMIT_BACKPRESSURE_BYTES/);
+  refused(
+    { LIMIT_BODY_BYTES: "2000000" },
+    /^LIMIT_BODY_BYTES \(2000000\) must be at most half of LIMIT_BACKPRESSURE_BYTES/,
+  );
   refused({ ACCESS_TOKEN_SECONDS: "100", REFRESH_TOKEN_SECONDS: "99" }, /^ACCESS_TOKEN_SECONDS must be at most/);
   assert.equal(read({ LIMIT_SENDS_PER_SECOND: "0", LIMIT_SENDS_BURST: "1" }).limits.sendsPerSecond, 0);
 });

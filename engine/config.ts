@@ -258,7 +258,10 @@ function relations(config: Config): readonly (readonly [boolean, string])[] {
     atMost("headerBytes", "frameOverheadBytes", "one header line is part of the header block"),
     atMost("bodyBytes", "transactionBytes", "one SEND fits a transaction"),
     atMost("bodyBytes", "pendingBytes", "one SEND fits what may wait for the store"),
-    atMost("bodyBytes", "backpressureBytes", "one message does not make its readers too slow"),
+    [
+      limits.bodyBytes * 2 <= limits.backpressureBytes,
+      `LIMIT_BODY_BYTES (${limits.bodyBytes}) must be at most half of LIMIT_BACKPRESSURE_BYTES (${limits.backpressureBytes}): one message does not make its readers too slow.`,
+    ],
     atMost("transactionFrames", "pendingSends", "the SENDs of one COMMIT may wait together"),
     atMost("batchEntries", "pendingEntries", "a batch is made of what waits for the store"),
     atMost("batchBytes", "pendingBytes", "a batch is made of what waits for the store"),
