@@ -85,6 +85,19 @@ test("SIGTERM with clients connected tells them to reconnect, flushes, and exits
   assert.equal(history.filter(({ body }) => body?.startsWith("accepted ")).length, 100);
 });
 
+test("Further signals do not disturb an end that is under way, also in the middle of writes.", async (t) => {
+  const server = await running(t);
+  const client = await connected(server, "busy");
+  await client.subscribe("general", "s");
+  const body = "x".repeat(10_000);
+  for (let at = 0; at < 150; at++) client.send("SEND", { destination: "/topic/room.general", receipt: `r${at}` }, body);
+  await client.next({ "receipt-id": "r0" });
+  const { pid } = server;
+  const exit = server.stop("SIGTERM");
+  for (const signal of ["SIGTERM", "SIGINT", "SIGTERM"] as const) process.kill(pid, signal);
+  assert.deepEqual(await exit, { code: 0, signal: null });
+});
+
 test("A second server on a port that is in use says so and exits 1.", async (t) => {
   const server = await running(t);
   await refusedStart(t, { port: server.port }, /port .*(in use|taken)/i);
