@@ -1,6 +1,6 @@
 /** What becomes of a message: pure functions from an entry to the fate of the message it names. */
 import { Refusal } from "./codes.ts";
-import type { ArchivedEntry, Entry, Fate } from "./entry.ts";
+import type { Entry, Fate } from "./entry.ts";
 import type { Limits } from "./limits.ts";
 import type { Draft } from "./posting.ts";
 
@@ -76,19 +76,6 @@ export function requireReactionRoom(fate: Fate | undefined, change: ReactionChan
   if (users.length === 0 && Object.keys(fate?.reactions ?? {}).length >= limits.reactionsPerMessage) {
     throw new Refusal("conflict", "The message has too many different reactions.");
   }
-}
-
-/** The message as people see it now: with its last body, or with none when it was deleted. */
-export function asSeen({ entry, fate }: ArchivedEntry): Entry {
-  if (!fate) return entry;
-  if (fate.deletedAt !== undefined) return emptied(entry);
-  if (fate.body === undefined) return entry;
-  return {
-    ...entry,
-    body: fate.body,
-    contentType: fate.contentType ?? entry.contentType,
-    text: fate.text ?? entry.text,
-  };
 }
 
 /** The entry without what its sender said. */

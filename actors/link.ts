@@ -62,6 +62,4 @@ export interface Fanout {
   signals(room: string, signals: readonly Signal[]): void;
   /** An entry of a direct room, or a notice, to the queue of its user. */
   notice(notice: Extract<Notice, { kind: "entry" | "notice" }>): void;
-  /** Whether any queue subscription of the user is open here. */
-  hasQueue(user: string): boolean;
 }

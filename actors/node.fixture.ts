@@ -84,11 +84,6 @@ export class LocalFanout implements Fanout {
   notice(notice: Extract<Notice, { kind: "entry" | "notice" }>): void {
     for (const [client, on] of this.#of("queue", notice.user)) client.hear({ kind: "notice", on, notice });
   }
-
-  hasQueue(user: string): boolean {
-    for (const _ of this.#of("queue", user)) return true;
-    return false;
-  }
 }
 
 const NOW: From = { kind: "now" };

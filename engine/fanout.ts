@@ -140,8 +140,4 @@ export class NativeFanout implements Fanout {
     }
     for (const topic of topics) this.#publish(topic.name, noticeFrame(notice, topic), false);
   }
-
-  hasQueue(user: string): boolean {
-    return this.#queues.has(user);
-  }
 }
