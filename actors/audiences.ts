@@ -45,6 +45,11 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
     return this.#byRoom.get(roomId);
   }
 
+  /** All audiences. */
+  all(): Iterable<Audience> {
+    return this.#byRoom.values();
+  }
+
   has(roomId: string): boolean {
     return this.#byRoom.has(roomId);
   }
@@ -73,6 +78,15 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
         presence.arrive(connection.user, connection.claims?.name ?? connection.user);
       }
     }
+  }
+
+  /**
+   * The owner's head, as the room opens. What was stored to seal it, or logged without an answer, may never
+   * have been published.
+   */
+  catchUp(roomId: string, head: Position): void {
+    const audience = this.#byRoom.get(roomId);
+    if (audience?.position && audience.position.offset < head.offset) audience.fill();
   }
 
   /** The local audience of a room, made on first use. */

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { assertSameEntries } from "./archive.conformance.samples.ts";
-import { type BusUnderTest, type Check, packOf, ROOM, wire } from "./bus.conformance.wire.ts";
+import { type BusUnderTest, type Check, packOf, ROOM, type Scene, wire } from "./bus.conformance.wire.ts";
 import type { Bus, Pack } from "./bus.ts";
 import { type Entry, type Position, shardOf } from "./entry.ts";
 import { LIMITS, type Limits } from "./limits.ts";
@@ -22,7 +22,8 @@ export function busConformance(name: string, open: OpenBus): void {
         const inShard = (want: boolean): string =>
           others.find((room) => (shardOf(room, hub.shards) === shard) === want) as string;
         const lock = await hub.lock(shard);
-        const take = (term: number): ReturnType<Bus["take"]> => bus.take(shard, lock, term);
+        const take: Scene["take"] = (term, over = {}) =>
+          bus.take(shard, { lock, term, node: "n1", lossy: false, ...over });
         await take(1);
         await body({ hub, bus, shard, sibling: inShard(true), stranger: inShard(false), take });
       } finally {
@@ -32,10 +33,12 @@ export function busConformance(name: string, open: OpenBus): void {
   };
   describe(`The ${name} bus`, () => {
     fencing(check);
+    looking(check);
     appending(check);
     reading(check);
     trimming(check);
     sleeping(check);
+    clearing(check);
     wire(check);
   });
 }
@@ -68,12 +71,45 @@ function fencing(check: Check): void {
     assert.equal((await take(6))?.lossy, 5, "an orderly change keeps what was known");
   });
 
+  check("marks a term as lossy when the taker has proof of a loss.", async ({ take }) => {
+    assert.deepEqual(await take(2, { lossy: true }), { previous: 1, lossy: 2 });
+    assert.deepEqual(await take(3), { previous: 2, lossy: 2 });
+    assert.equal(await take(3, { lossy: true }), undefined);
+    assert.deepEqual(await take(4), { previous: 3, lossy: 2 }, "a refused taker leaves no mark");
+  });
+
   check("keeps what was logged over a change of the term.", async ({ take, bus, shard }) => {
     await bus.append(shard, 1, [packOf(ROOM, 1, 2, OPENING)]);
     await take(2);
     assert.deepEqual(await headOf(bus, shard, ROOM), { offset: 2, term: 1 });
     assert.deepEqual(await bus.dirty(shard), [ROOM]);
     assert.equal(await bus.append(shard, 2, [packOf(ROOM, 3, 3, { term: 2, prevTerm: 1 })]), "ok");
+  });
+}
+
+function looking(check: Check): void {
+  check("tells the terms in force, and 0 where there is none.", async ({ bus, shard, stranger, hub, take }) => {
+    const other = shardOf(stranger, hub.shards);
+    assert.deepEqual(await bus.terms([other, shard, shard]), [0, 1, 1]);
+    await take(4);
+    assert.deepEqual(await (await hub.connect()).terms([shard, other]), [4, 0], "every node sees the same");
+    assert.deepEqual(await bus.terms([]), []);
+  });
+
+  check("tells whom shards were last taken by.", async ({ bus, shard, stranger, hub, take }) => {
+    const other = shardOf(stranger, hub.shards);
+    assert.deepEqual(await bus.owners([other, shard]), [undefined, { node: "n1", term: 1 }]);
+    await take(3, { node: "näme 2" });
+    await take(2, { node: "n3" });
+    assert.deepEqual(await (await hub.connect()).owners([shard]), [{ node: "näme 2", term: 3 }]);
+    assert.deepEqual(await bus.owners([]), []);
+  });
+
+  check("shows the heads of some rooms.", async ({ bus, shard, sibling }) => {
+    await bus.append(shard, 1, [packOf(ROOM, 1, 2, OPENING), packOf(sibling, 1, 1, OPENING)]);
+    const heads = await bus.headsOf(shard, ["nowhere", ROOM]);
+    assert.deepEqual([...heads], [[ROOM, { offset: 2, term: 1 }]]);
+    assert.equal((await bus.headsOf(shard, [])).size, 0);
   });
 }
 
@@ -163,7 +199,7 @@ function reading(check: Check): void {
   check("keeps rooms of different shards apart.", async ({ bus, shard, hub, stranger }) => {
     const other = shardOf(stranger, hub.shards);
     await bus.append(shard, 1, [packOf(ROOM, 1, 1, OPENING)]);
-    await bus.take(other, await hub.lock(other), 1);
+    await bus.take(other, { lock: await hub.lock(other), term: 1, node: "n1", lossy: false });
     await bus.append(other, 1, [packOf(stranger, 1, 2, OPENING)]);
     assert.deepEqual([...(await bus.heads(shard)).keys()], [ROOM]);
     assert.deepEqual(await bus.dirty(other), [stranger]);
@@ -197,7 +233,9 @@ function trimming(check: Check): void {
   check(
     "never trims what is not stored.",
     async ({ bus, shard }) => {
-      await bus.append(shard, 1, [packOf(ROOM, 1, 40, OPENING)]);
+      for (let at = 1; at < 40; at += 2) {
+        await bus.append(shard, 1, [packOf(ROOM, at, at + 1, { opening: at === 1 })]);
+      }
       await bus.stored(shard, 1, ROOM, { offset: 10, term: 1 });
       const left = await offsetsOf(bus, ROOM);
       assert.deepEqual(
@@ -276,5 +314,28 @@ function sleeping(check: Check): void {
     await take(2);
     assert.equal(await bus.sleep(shard, 1, ROOM, { offset: 3, term: 1 }), false);
     assert.deepEqual(await offsetsOf(bus, ROOM), [1, 2, 3]);
+  });
+}
+
+function clearing(check: Check): void {
+  check("clears a room whether it is stored or not, and again without harm.", async ({ bus, shard, sibling }) => {
+    await bus.append(shard, 1, [packOf(ROOM, 1, 2, OPENING), packOf(sibling, 1, 1, OPENING)]);
+    assert.equal(await bus.clear(shard, 1, ROOM, { offset: 2, term: 1 }), true);
+    assert.equal(await bus.clear(shard, 1, ROOM, { offset: 2, term: 1 }), true);
+    assert.equal(await headOf(bus, shard, ROOM), undefined);
+    assert.deepEqual(await bus.dirty(shard), [sibling]);
+    assert.deepEqual(await offsetsOf(bus, ROOM), []);
+    assert.equal(await bus.append(shard, 1, [packOf(ROOM, 2, 2, OPENING)]), "ok", "a log may begin anew, lower");
+    assert.deepEqual(await offsetsOf(bus, ROOM), [2]);
+  });
+
+  check("clears nothing under another term or another head.", async ({ bus, shard, take }) => {
+    await bus.append(shard, 1, [packOf(ROOM, 1, 2, OPENING)]);
+    assert.equal(await bus.clear(shard, 1, ROOM, { offset: 1, term: 1 }), false);
+    assert.equal(await bus.clear(shard, 1, ROOM, { offset: 2, term: 9 }), false);
+    await take(2);
+    assert.equal(await bus.clear(shard, 1, ROOM, { offset: 2, term: 1 }), false);
+    assert.deepEqual(await offsetsOf(bus, ROOM), [1, 2]);
+    assert.deepEqual(await bus.dirty(shard), [ROOM]);
   });
 }

@@ -4,8 +4,9 @@
  * On one machine the archive is the only log that outlives the process, and the lock on the data folder
  * keeps every other writer out. So a shard that is new here was never written by anybody since its last
  * stored entry: `take` answers that its predecessor's term ended in order ("intact" in the protocol).
+ * A shared hub stands for a store of its own: there a shard without a term is one that was lost.
  */
-import type { AppendAnswer, Bus, BusReceiver, Notice, Pack, Signal, Taken } from "./bus.ts";
+import type { AppendAnswer, Bus, BusReceiver, Notice, Owner, Pack, Signal, Taken, Taking } from "./bus.ts";
 import type { Entry, Position } from "./entry.ts";
 import { entryBytes, shardOf } from "./entry.ts";
 import type { Limits } from "./limits.ts";
@@ -21,6 +22,7 @@ interface HotRoom {
 interface HotShard {
   term: number;
   lossy: number;
+  owner: Owner | undefined;
   readonly rooms: Map<string, HotRoom>;
   readonly dirty: Set<string>;
 }
@@ -29,22 +31,25 @@ interface HotShard {
 export class MemoryHub {
   readonly shards: number;
   readonly limits: Limits;
+  readonly shared: boolean;
   readonly #hot = new Map<number, HotShard>();
   readonly handles = new Set<MemoryBus>();
   #sending: (() => void)[] = [];
   /** Bytes of all hot logs, for the node-wide bound. */
   bytes = 0;
 
-  constructor(shards: number, limits: Limits) {
+  /** `shared`: takes a shard without a term as one that was lost, as a store that outlives nodes does. */
+  constructor(shards: number, limits: Limits, { shared = false }: { readonly shared?: boolean } = {}) {
     this.shards = shards;
     this.limits = limits;
+    this.shared = shared;
   }
 
   /** The hot part of a shard, made on first use. */
   shard(id: number): HotShard {
     let shard = this.#hot.get(id);
     if (!shard) {
-      shard = { term: 0, lossy: 0, rooms: new Map(), dirty: new Set() };
+      shard = { term: 0, lossy: 0, owner: undefined, rooms: new Map(), dirty: new Set() };
       this.#hot.set(id, shard);
     }
     return shard;
@@ -85,13 +90,26 @@ export class MemoryBus implements Bus {
     this.#hub = hub;
   }
 
-  async take(shardId: number, _lock: string, term: number): Promise<Taken | undefined> {
+  get shared(): boolean {
+    return this.#hub.shared;
+  }
+
+  async take(shardId: number, { term, node, lossy }: Taking): Promise<Taken | undefined> {
     const shard = this.#hub.shard(shardId);
     if (shard.term >= term) return undefined;
-    const previous = shard.term === 0 ? term - 1 : shard.term;
-    if (previous !== term - 1) shard.lossy = term;
+    const previous = shard.term === 0 && !this.shared ? term - 1 : shard.term;
+    if (lossy || previous !== term - 1) shard.lossy = term;
     shard.term = term;
+    shard.owner = { node, term };
     return { previous, lossy: shard.lossy };
+  }
+
+  async terms(shards: readonly number[]): Promise<readonly number[]> {
+    return shards.map((shard) => this.#hub.shard(shard).term);
+  }
+
+  async owners(shards: readonly number[]): Promise<readonly (Owner | undefined)[]> {
+    return shards.map((shard) => this.#hub.shard(shard).owner);
   }
 
   async append(shardId: number, term: number, packs: readonly Pack[]): Promise<AppendAnswer> {
@@ -130,6 +148,15 @@ export class MemoryBus implements Bus {
   async heads(shardId: number): Promise<ReadonlyMap<string, Position>> {
     const heads = new Map<string, Position>();
     for (const [id, room] of this.#hub.shard(shardId).rooms) heads.set(id, room.head);
+    return heads;
+  }
+
+  async headsOf(shardId: number, rooms: readonly string[]): Promise<ReadonlyMap<string, Position>> {
+    const heads = new Map<string, Position>();
+    for (const id of rooms) {
+      const room = this.#hub.shard(shardId).rooms.get(id);
+      if (room) heads.set(id, room.head);
+    }
     return heads;
   }
 
@@ -177,13 +204,19 @@ export class MemoryBus implements Bus {
   }
 
   async sleep(shardId: number, term: number, roomId: string, head: Position): Promise<boolean> {
+    if (this.#hub.shard(shardId).dirty.has(roomId)) return false;
+    return this.clear(shardId, term, roomId, head);
+  }
+
+  async clear(shardId: number, term: number, roomId: string, head: Position): Promise<boolean> {
     const shard = this.#hub.shard(shardId);
     const room = shard.rooms.get(roomId);
     if (shard.term !== term) return false;
     if (!room) return true;
-    if (room.head.offset !== head.offset || room.head.term !== head.term || shard.dirty.has(roomId)) return false;
+    if (room.head.offset !== head.offset || room.head.term !== head.term) return false;
     this.#hub.bytes -= room.bytes;
     shard.rooms.delete(roomId);
+    shard.dirty.delete(roomId);
     return true;
   }
 

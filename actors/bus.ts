@@ -56,11 +56,34 @@ export type Notice =
   | { readonly kind: "revoked"; readonly user: string; readonly token: string | undefined; readonly beforeMs: number }
   | { readonly kind: "close"; readonly connection: string };
 
+/** Who asks for a shard. */
+export interface Taking {
+  /** Value of the lock that the caller holds. */
+  readonly lock: string;
+  /** Claimed in the archive before. */
+  readonly term: number;
+  /** The name of the caller's node, for `owners`. */
+  readonly node: string;
+  /** The caller has proof that the hot log lost data: `lossy` becomes `term` whatever was in force before. */
+  readonly lossy: boolean;
+}
+
+/** Whom a shard was last taken by. */
+export interface Owner {
+  readonly node: string;
+  readonly term: number;
+}
+
 /** What a node does with what comes over the bus. Called once per pack, signal or notice, never re-entrantly. */
 export interface BusReceiver {
   onPack(pack: Pack): void;
   onSignals(signals: readonly Signal[]): void;
   onNotice(notice: Notice): void;
+  /**
+   * Packs, signals and notices may have been missed until now: the wire was down and all that was joined is
+   * joined again (rule 7: after each re-subscribe the heads are compared).
+   */
+  onGap(): void;
 }
 
 /**
@@ -68,12 +91,23 @@ export interface BusReceiver {
  * A rejected promise means that the outcome is unknown: repeat the same call until it is answered.
  */
 export interface Bus {
+  /**
+   * Whether other processes may write the same hot log and it may lose data while this one lives. False for
+   * the embedded one: then nobody need look whether it still is what it was.
+   */
+  readonly shared: boolean;
   /** Fences the shard for `term`, if the lock has this value and the term in force is lower; else undefined. */
-  take(shard: number, lock: string, term: number): Promise<Taken | undefined>;
+  take(shard: number, taking: Taking): Promise<Taken | undefined>;
+  /** The terms in force of shards, in their order; 0 where none is. */
+  terms(shards: readonly number[]): Promise<readonly number[]>;
+  /** Whom shards were last taken by, in their order; undefined where nobody is known. */
+  owners(shards: readonly number[]): Promise<readonly (Owner | undefined)[]>;
   /** Appends all packs or none. */
   append(shard: number, term: number, packs: readonly Pack[]): Promise<AppendAnswer>;
   /** Heads of the shard's rooms that are in the hot log. */
   heads(shard: number): Promise<ReadonlyMap<string, Position>>;
+  /** The same of some rooms of the shard only. */
+  headsOf(shard: number, rooms: readonly string[]): Promise<ReadonlyMap<string, Position>>;
   /** Rooms of the shard with entries that are not yet known to be stored. */
   dirty(shard: number): Promise<readonly string[]>;
   /** Entries of a room after an offset, rising, as far as the hot log has them; at most `limit`. */
@@ -85,6 +119,11 @@ export interface Bus {
   stored(shard: number, term: number, room: string, stored: Position): Promise<boolean>;
   /** Removes a room whose head is still `head` and all of which is stored. */
   sleep(shard: number, term: number, room: string, head: Position): Promise<boolean>;
+  /**
+   * Removes a room whose head is still `head`, stored or not: the hot log lost data of it and what is left can
+   * not be stored. False when the term or the head is another.
+   */
+  clear(shard: number, term: number, room: string, head: Position): Promise<boolean>;
 
   /** Sends packs that were accepted to the nodes with subscriptions in their rooms, then here. */
   publish(packs: readonly Pack[]): void;

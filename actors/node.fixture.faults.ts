@@ -129,7 +129,12 @@ export function faultyArchive(inner: Archive, faults: Faults, clock: MortalClock
 export function faultyBus(inner: Bus, faults: Faults, clock: MortalClock, witness: Witness): Bus {
   const around = new Around(faults, clock);
   return {
-    take: (shard, lock, term) => around.run(() => inner.take(shard, lock, term)),
+    shared: inner.shared,
+    take: (shard, taking) => around.run(() => inner.take(shard, taking)),
+    terms: (shards) => around.run(() => inner.terms(shards)),
+    owners: (shards) => around.run(() => inner.owners(shards)),
+    headsOf: (shard, rooms) => around.run(() => inner.headsOf(shard, rooms)),
+    clear: (shard, term, room, head) => around.run(() => inner.clear(shard, term, room, head)),
     append: (shard, term, packs) =>
       around.run(async () => {
         const answer = await inner.append(shard, term, packs);

@@ -254,6 +254,8 @@ export interface StageOptions {
   readonly shards?: number;
   readonly witness?: Witness;
   readonly refuseWhileFailing?: boolean;
+  /** A hot log and locks as Redis has them: they outlive a process, may forget, and others may write them. */
+  readonly shared?: boolean;
 }
 
 /** An archive that outlives processes, and the process that now serves it. */
@@ -270,6 +272,7 @@ export class Stage {
   lives = 0;
   readonly #options: StageOptions;
   readonly #shards: number;
+  #locks = new MemoryLeaseTable();
   #life = new MortalClock(this.clock);
   #connections = 0;
   #ids = 0;
@@ -279,9 +282,13 @@ export class Stage {
     this.#shards = options.shards ?? 2;
     this.limits = { ...LIMITS, sendsPerSecond: 0, ...options.limits };
     this.faults = { random: seeded(options.seed ?? 1), delayMs: 0, rate: 0, archiveAway: false };
-    this.hub = new MemoryHub(this.#shards, this.limits);
+    this.hub = this.#newHub();
     this.node = this.#newNode();
     this.chat = this.#newChat();
+  }
+
+  #newHub(): MemoryHub {
+    return new MemoryHub(this.#shards, this.limits, { shared: this.#options.shared ?? false });
   }
 
   /** A started node with the room `general`. */
@@ -300,7 +307,7 @@ export class Stage {
       name,
       archive: faultyArchive(this.store, this.faults, this.#life, witness),
       bus: faultyBus(this.hub.connect(), this.faults, this.#life, witness),
-      leases: new MemoryLeases(new MemoryLeaseTable(), this.#life, name),
+      leases: new MemoryLeases(this.#locks, this.#life, name),
       fanout: this.fanout,
       clock: this.#life,
       limits: this.limits,
@@ -309,7 +316,7 @@ export class Stage {
       verify: claimsOf,
       nameOf: async () => undefined,
       shards: this.#shards,
-      refuseWhileFailing: this.#options.refuseWhileFailing ?? true,
+      refuseWhileFailing: this.#options.refuseWhileFailing ?? !this.#options.shared,
     });
   }
 
@@ -326,7 +333,8 @@ export class Stage {
     this.#life = new MortalClock(this.clock);
     this.fanout = new LocalFanout();
     this.hub.handles.clear();
-    if (more.keepHub !== true) this.hub = new MemoryHub(this.#shards, this.limits);
+    if (more.keepHub !== true) this.hub = this.#newHub();
+    if (!this.#options.shared) this.#locks = new MemoryLeaseTable();
     this.node = this.#newNode();
     this.chat = this.#newChat();
     let started = false;

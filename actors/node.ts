@@ -30,7 +30,9 @@ import type { ResumeHost } from "./resume.ts";
 import type { RoomHost } from "./room.host.ts";
 import { Room } from "./room.ts";
 import { Shard, type ShardHost } from "./shards.ts";
+import { Sleeper } from "./sleeper.ts";
 import { Speaker } from "./speaker.ts";
+import { Watch } from "./watch.ts";
 import type { WindowBudget } from "./window.ts";
 import { Writer } from "./writer.ts";
 
@@ -55,8 +57,8 @@ export interface NodeOptions {
   readonly refuseWhileFailing: boolean;
 }
 
-/** Rooms looked at per sweep for sleep, ms between sweeps. */
-const SLEEP_SWEEP_MS = 1_000;
+/** Most time that what is logged may take to be stored at the end, ms: a part of the 10 s that SIGTERM has. */
+const FLUSH_MS = 4_000;
 /** Pause before a room is opened in the background again, ms. */
 const WAKE_AGAIN_MS = 1_000;
 
@@ -81,6 +83,8 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
   readonly rooms = new Map<string, Room>();
   readonly audiences: Audiences;
   readonly options: NodeOptions;
+  readonly sleeper: Sleeper;
+  readonly watch: Watch;
   #edgeCounter = 0;
   #flushing: Shard[] = [];
   readonly #reads = new Map<string, Promise<readonly Entry[]>>();
@@ -105,6 +109,8 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
     this.online = new OnlineWatch(this);
     this.registry = new Registry({ clock: this.clock, limits: this.limits, watcher: this.online });
     this.audiences = new Audiences(this);
+    this.sleeper = new Sleeper(this);
+    this.watch = new Watch(this);
     this.bus.receive(this);
   }
 
@@ -116,17 +122,29 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
   async start(): Promise<void> {
     for (let id = 0; id < this.options.shards; id++) this.shards.push(new Shard(id, this));
     await Promise.all(this.shards.map((shard) => shard.own()));
-    this.clock.after(SLEEP_SWEEP_MS, () => this.#sweepRooms());
+    this.sleeper.start();
+    this.watch.start();
   }
 
   /** Flushes what is unstored and gives the shards up. Connections were ended before. */
   async stop(): Promise<void> {
     this.registry.stop();
     this.#stopped = true;
+    this.sleeper.stop();
+    this.watch.stop();
     this.speaker.flush();
-    await this.writer.flushed();
-    await this.markers.flush();
+    await this.#flush();
     await Promise.all(this.shards.map((shard) => shard.release()));
+  }
+
+  /** Stores what is logged. Where a hot log outlives the process and the archive is away, it is left there. */
+  async #flush(): Promise<void> {
+    const flushed = this.writer.flushed().then(() => this.markers.flush());
+    if (!this.bus.shared) return flushed;
+    const late = new Promise<void>((resolve) => void this.clock.after(FLUSH_MS, resolve));
+    await Promise.race([flushed, late]);
+    const left = this.writer.entries;
+    if (left > 0) this.log.warn({ entries: left }, "entries that are logged and not stored are left in the hot log");
   }
 
   /** From now on nobody new comes in. */
@@ -218,6 +236,7 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
   }
 
   opened(room: Room): void {
+    this.audiences.catchUp(room.id, room.state.accepted);
     this.online.awake(room);
   }
 
@@ -306,32 +325,8 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
     });
   }
 
-  #sweepRooms(): void {
-    if (this.#stopped) return;
-    const now = this.clock.monotonic();
-    for (const room of this.rooms.values()) {
-      if (!room.maySleep(now) || this.audiences.has(room.id)) continue;
-      room.close();
-      this.putAway(room);
-    }
-    this.clock.after(SLEEP_SWEEP_MS, () => this.#sweepRooms());
-  }
-
-  /** Takes a closed and stored room off the hot log (rule 13); asked again until answered or the room wakes up. */
   putAway(room: Room): void {
-    const { id, shard, state } = room;
-    const { term } = shard;
-    const put = async (): Promise<void> => {
-      if (this.#stopped || this.rooms.has(id)) return;
-      try {
-        await this.bus.stored(shard.id, term, id, state.stored);
-        await this.bus.sleep(shard.id, term, id, state.stored);
-      } catch (error) {
-        this.log.warn({ room: id, err: error }, "a room's hot log was not put away; asking again");
-        this.clock.after(SLEEP_SWEEP_MS, () => void put());
-      }
-    };
-    void put();
+    this.sleeper.putAway(room);
   }
 
   // ─── Reads ───
@@ -350,6 +345,10 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
 
   onPack(pack: Pack): void {
     this.audiences.get(pack.room)?.take(pack);
+  }
+
+  onGap(): void {
+    this.watch.look();
   }
 
   onSignals(signals: readonly Signal[]): void {

@@ -34,6 +34,12 @@ interface Slot {
   readonly seen: Map<string, Position>;
 }
 
+/** In which world. */
+export interface WorldOptions {
+  readonly limits?: Partial<Limits>;
+  readonly shared?: boolean;
+}
+
 /** A node, its clients, and what they may rely on. */
 export class World implements Witness {
   readonly stage: Stage;
@@ -57,14 +63,14 @@ export class World implements Witness {
     this.#slots = SLOTS.map((user) => this.#slot(user, new Map()));
   }
 
-  static async open(seed: number, limits: Partial<Limits>): Promise<World> {
+  static async open(seed: number, { limits = {}, shared = false }: WorldOptions): Promise<World> {
     let world: World | undefined;
     const early: Entry[] = [];
     const witness: Witness = {
       durable: (entries) => (world ? world.durable(entries) : void early.push(...entries)),
       accepted: (entries) => world?.accepted(entries),
     };
-    const stage = await Stage.open({ seed, limits, witness });
+    const stage = await Stage.open({ seed, limits, witness, shared });
     const club = await stage.makeRoom("private", USERS[0], USERS.slice(1));
     world = new World(stage, ["general", club]);
     world.durable(early);
@@ -371,6 +377,7 @@ export class World implements Witness {
       pending: this.#slots.reduce((sum, slot) => sum + slot.client.connection.pending, 0),
     };
     assert.deepEqual(left, Object.fromEntries(Object.keys(left).map((name) => [name, 0])));
-    assert.equal(node.counters.gaps, 0, "one process has no gap to fill");
+    // Only an entry that was stored to seal a room may not have been published.
+    if (!this.#wiped && !this.#lost) assert.equal(node.counters.gaps, 0, "one process has no gap to fill");
   }
 }

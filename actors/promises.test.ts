@@ -1,7 +1,7 @@
 /** The promises of design 2, as one process can keep them, under random interleavings, faults and crashes. */
 import { test } from "node:test";
 import fc from "fast-check";
-import { World } from "./promises.fixture.ts";
+import { World, type WorldOptions } from "./promises.fixture.ts";
 
 /** One thing that happens; named so that a counterexample can be read. */
 class Act {
@@ -63,8 +63,8 @@ const crash = acted("crash", fc.constant({ keepHub: false }), (world, act) => wo
 const failover = acted("crash", fc.constant({ keepHub: true }), (world, act) => world.crash(act));
 
 /** Runs the acts with a seed of the faults; the small bounds make every overflow happen. */
-async function run(seed: number, acts: readonly Act[], limits = {}): Promise<void> {
-  const world = await World.open(seed, limits);
+async function run(seed: number, acts: readonly Act[], options: WorldOptions = {}): Promise<void> {
+  const world = await World.open(seed, options);
   for (const act of acts) {
     await act.run(world);
     world.check();
@@ -130,10 +130,24 @@ test("When the hot log outlives its owner, nothing that was shown is lost.", asy
 
 test("With small bounds every promise holds.", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.nat(), acts(mortal), (seed, all) => run(seed, all, SMALL)),
+    fc.asyncProperty(fc.nat(), acts(mortal), (seed, all) => run(seed, all, { limits: SMALL })),
     {
       numRuns: 200,
       seed: 4,
     },
+  );
+});
+
+test("On a hot log that others share, nobody is told of a loss while it loses nothing.", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.nat(), acts(failing), (seed, all) => run(seed, all, { shared: true })),
+    { numRuns: 200, seed: 6 },
+  );
+});
+
+test("On a hot log that others share and that forgets, what was receipted stays, and every loss is told.", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.nat(), acts(mortal), (seed, all) => run(seed, all, { shared: true })),
+    { numRuns: 200, seed: 7 },
   );
 });

@@ -2,6 +2,7 @@
 import type { Bus } from "./bus.ts";
 import type { Counters } from "./counters.ts";
 import type { DuplicatesHost } from "./duplicates.ts";
+import type { Position } from "./entry.ts";
 import type { Log } from "./log.ts";
 import type { Markers } from "./markers.ts";
 import type { RoomMarks } from "./marks.ts";
@@ -35,6 +36,12 @@ export interface RoomHost extends DuplicatesHost {
 export interface RoomShard {
   readonly id: number;
   readonly term: number;
+  readonly lossy: number;
+  /** Whether this node may decide in the shard now; when it may not, `held` resolves once it may. */
+  readonly holds: boolean;
+  held(): Promise<void>;
+  /** Whether a room that opens at this head must store its first entry before it shows it (step 3 of one SEND). */
+  unsealed(room: string, head: Position): boolean;
   /** The awake rooms of the shard. */
   readonly rooms: Set<Room>;
   /** Resolves when the room may be opened. */
@@ -45,4 +52,6 @@ export interface RoomShard {
   lost(term: number, why: string): void;
   /** What was accepted cannot be stored: the room is reopened, and decides it again. */
   conflicted(room: Room, postings: readonly Posting[]): void;
+  /** The same for one that nobody was shown: only this room is opened again. */
+  reload(room: Room, postings: readonly Posting[]): void;
 }

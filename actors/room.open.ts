@@ -1,8 +1,10 @@
 /** Opening a room: head, members, what the hot log still has, the last derived writes (protocol, step 5 of "Becoming owner"). */
 import type { DerivedWrite, Head } from "./archive.ts";
+import { Refusal } from "./codes.ts";
 import { type ArchivedEntry, type Entry, type Fate, type Position, positionOf } from "./entry.ts";
 import { fateAfter } from "./fate.ts";
 import { type Posting, posting } from "./posting.ts";
+import { storeTail } from "./room.seal.ts";
 import { memberOf, RoomState } from "./room.state.ts";
 import type { Room } from "./room.ts";
 import { DERIVED_RUN } from "./writer.ts";
@@ -11,6 +13,8 @@ import { DERIVED_RUN } from "./writer.ts";
 export interface Opened {
   readonly state: RoomState;
   readonly hotHead: boolean;
+  /** Whether nobody else's entry can follow the head in the archive. */
+  readonly sealed: boolean;
   readonly unstored: readonly Posting[];
 }
 
@@ -24,8 +28,7 @@ export async function openRoom(room: Room): Promise<Opened | undefined> {
   await reapply(room, head);
   const state = new RoomState(record, head);
   await loadMembers(room, state);
-  const { unstored, hotHead } = await adoptHot(room, state);
-  return { state, hotHead, unstored };
+  return adoptHot(room, state);
 }
 
 async function loadMembers(room: Room, state: RoomState): Promise<void> {
@@ -76,25 +79,45 @@ async function derivedOf(room: Room, entries: readonly Entry[], fates: KnownFate
 }
 
 /** What the hot log has beyond the archive goes to the writer as it stands; the head is its last. */
-async function adoptHot(room: Room, state: RoomState): Promise<{ unstored: Posting[]; hotHead: boolean }> {
-  const { bus, limits, clock } = room.host;
-  const heads = await bus.heads(room.shard.id);
-  const hot = heads.get(room.id);
-  if (!hot) return { unstored: [], hotHead: false };
+async function adoptHot(room: Room, state: RoomState): Promise<Opened | undefined> {
+  const { bus, limits } = room.host;
+  const { shard } = room;
+  const archived = { offset: state.offset, term: state.headTerm };
+  const hot = (await bus.headsOf(shard.id, [room.id])).get(room.id);
+  // A term above one's own: somebody else owns the shard (rule 3).
+  if (Math.max(archived.term, hot?.term ?? 0) > shard.term) return anew(room, "the log has entries of a higher term");
+  if (!hot) return { state, unstored: [], hotHead: false, sealed: !shard.unsealed(room.id, archived) };
   const entries = hot.offset > state.offset ? await bus.log(room.id, state.offset, limits.pendingEntries) : [];
-  if (!follows(state, hot, entries[0])) {
+  if (!follows(state, hot, entries)) {
     // The hot log lost data, or what it has was refused by the archive: nothing of it can be stored.
-    await bus.stored(room.shard.id, room.shard.term, room.id, hot);
-    await bus.sleep(room.shard.id, room.shard.term, room.id, hot);
-    return { unstored: [], hotHead: false };
+    await bus.clear(shard.id, shard.term, room.id, hot);
+    // Other rooms may have lost theirs, too: unless all are known to, the shard is owned again.
+    if (bus.shared && shard.lossy < shard.term) return anew(room, "the hot log lost data of a room");
+    return { state, unstored: [], hotHead: false, sealed: !shard.unsealed(room.id, archived) };
   }
+  const sealed = !shard.unsealed(room.id, hot);
+  const unstored = await adopt(room, state, entries);
+  if (sealed) return { state, unstored, hotHead: true, sealed };
+  // It may have lost its last entries: what is left of it is stored before the room opens, and then begins anew.
+  await storeTail(room, unstored);
+  await bus.clear(shard.id, shard.term, room.id, hot);
+  return openRoom(room);
+}
+
+/** Owns the shard again; the room opens then. */
+function anew(room: Room, why: string): Promise<never> {
+  room.shard.lost(room.shard.term, why);
+  return Promise.reject(new Refusal("store-unavailable", "The room is being reopened.", 1_000));
+}
+
+async function adopt(room: Room, state: RoomState, entries: readonly Entry[]): Promise<Posting[]> {
   const unstored: Posting[] = [];
   const fates: KnownFates = new Map();
   for (const entry of entries) {
     const item = posting(entry, undefined);
     item.entry = entry;
     item.keyed = true;
-    item.decidedAt = clock.monotonic();
+    item.decidedAt = room.host.clock.monotonic();
     item.derived = entry.event === "member" ? state.applyMember(entry) : await derivedOf(room, [entry], fates);
     if (item.derived.length === 0) item.derived = undefined;
     state.offset = entry.offset;
@@ -104,11 +127,14 @@ async function adoptHot(room: Room, state: RoomState): Promise<{ unstored: Posti
     state.accepted = positionOf(entry);
     unstored.push(item);
   }
-  return { unstored, hotHead: true };
+  return unstored;
 }
 
-/** Whether the hot log goes on where the archive ends. */
-function follows(state: RoomState, hot: Position, first: Entry | undefined): boolean {
+/** Whether the hot log goes on where the archive ends, and has all up to its head. */
+function follows(state: RoomState, hot: Position, entries: readonly Entry[]): boolean {
   if (hot.offset <= state.offset) return hot.offset === state.offset && hot.term === state.headTerm;
-  return first?.offset === state.offset + 1 && first.prevTerm === state.headTerm;
+  const first = entries[0];
+  if (first?.offset !== state.offset + 1 || first.prevTerm !== state.headTerm) return false;
+  const last = entries[entries.length - 1] as Entry;
+  return last.offset === hot.offset && last.term === hot.term;
 }

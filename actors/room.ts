@@ -6,12 +6,12 @@
  * Commands run one at a time through the mailbox; a SEND that needs nothing from a store is decided in the
  * turn it comes in. Nothing is shown before the hot log accepted it (rule 4).
  */
-import Denque from "denque";
 import type { Pack } from "./bus.ts";
 import { Refusal } from "./codes.ts";
 import { Duplicates } from "./duplicates.ts";
 import { type Entry, type Fate, positionOf } from "./entry.ts";
 import { Fates } from "./fates.ts";
+import { Mailbox } from "./mailbox.ts";
 import type { RoomMarks } from "./marks.ts";
 import {
   answerAccepted,
@@ -25,13 +25,10 @@ import {
 } from "./posting.ts";
 import type { RoomPresence } from "./presence.ts";
 import type { RoomHost, RoomShard } from "./room.host.ts";
-import { openRoom } from "./room.open.ts";
+import { type Opened, openRoom } from "./room.open.ts";
+import { storeFirst } from "./room.seal.ts";
 import { memberDraft, type RoomState } from "./room.state.ts";
 import type { Stored } from "./writer.ts";
-
-type Task =
-  | { readonly posting: Posting }
-  | { readonly run: () => void | Promise<void>; readonly fail: (refusal: Refusal) => void };
 
 /** One awake room. */
 export class Room implements Stored {
@@ -44,12 +41,13 @@ export class Room implements Stored {
   /** Monotonic ms of the last thing that happened here. */
   usedAt: number;
   #state: RoomState | undefined;
-  readonly #mailbox = new Denque<Task>();
-  #busy = false;
+  readonly #mailbox: Mailbox;
   readonly #duplicates: Duplicates;
   /** Decided in this turn, not yet given to the hot log. */
   #turn: Posting[] = [];
   #opening = false;
+  /** Whether what follows the head in the archive can only be ours; if not, the first entry is stored before it is shown. */
+  #sealed = true;
   /** Accepted and not yet stored. */
   pending = 0;
   #waiting: (() => void)[] = [];
@@ -66,7 +64,12 @@ export class Room implements Stored {
     this.marks = host.marksOf(this);
     this.#duplicates = new Duplicates(id, host);
     this.#fates = new Fates(id);
-    this.#busy = true;
+    this.#mailbox = new Mailbox({
+      room: id,
+      most: host.limits.roomMailbox,
+      log: host.log,
+      decide: (item) => this.#decide(item),
+    });
     openRoom(this).then(
       (opened) => this.#opened(opened),
       (error: unknown) => this.#failed(error),
@@ -79,13 +82,14 @@ export class Room implements Stored {
     return this.#state;
   }
 
-  #opened(opened: { state: RoomState; hotHead: boolean; unstored: readonly Posting[] } | undefined): void {
+  #opened(opened: Opened | undefined): void {
     if (this.status === "closed") return;
     if (!opened) return this.#failed(new Refusal("room-not-found"));
     this.#state = opened.state;
     this.#opening = !opened.hotHead;
+    this.#sealed = opened.sealed;
     this.status = "open";
-    this.#busy = false;
+    this.#mailbox.busy = false;
     this.host.opened(this);
     for (const left of opened.unstored) {
       this.pending++;
@@ -93,7 +97,7 @@ export class Room implements Stored {
       if (left.derived) this.#fates.adopt(left.derived);
       this.host.writer.adopt({ room: this, posting: left, urgent: false });
     }
-    this.#drain();
+    this.#mailbox.drain();
   }
 
   /** The room cannot be opened: everybody who waits is refused, and the room is forgotten. */
@@ -107,13 +111,7 @@ export class Room implements Stored {
   post(item: Posting): void {
     if (this.status === "closed") return answerRefused(item, reopening());
     this.usedAt = this.host.clock.monotonic();
-    if (!this.#busy && this.#mailbox.isEmpty() && this.#decide(item)) return;
-    if (this.#mailbox.length >= this.host.limits.roomMailbox) {
-      answerRefused(item, new Refusal("queue-full", undefined, 1_000));
-      return;
-    }
-    this.#mailbox.push({ posting: item });
-    this.#drain();
+    this.#mailbox.post(item);
   }
 
   /** Runs `work` in the room's order, once it is open. Rejects with a `Refusal` when the room is not there. */
@@ -121,10 +119,6 @@ export class Room implements Stored {
     if (this.status === "closed") return Promise.reject(reopening());
     this.usedAt = this.host.clock.monotonic();
     return new Promise<T>((resolve, reject) => {
-      if (this.#mailbox.length >= this.host.limits.roomMailbox) {
-        reject(new Refusal("queue-full", undefined, 1_000));
-        return;
-      }
       const run = async (): Promise<void> => {
         try {
           resolve(await work(this.state));
@@ -132,45 +126,17 @@ export class Room implements Stored {
           reject(error as Error);
         }
       };
-      this.#mailbox.push({ run, fail: reject });
-      this.#drain();
-    });
-  }
-
-  #drain(): void {
-    while (!this.#busy) {
-      const task = this.#mailbox.shift();
-      if (!task) return;
-      if ("posting" in task) {
-        if (this.#decide(task.posting)) continue;
-        this.#mailbox.unshift(task);
-        return;
-      }
-      this.#hold(Promise.resolve(task.run()));
-    }
-  }
-
-  /** Lets nothing else run until `work` is over; if it fails, the posting it was done for is refused. */
-  #hold(work: Promise<unknown>, item?: Posting): void {
-    this.#busy = true;
-    const go = (): void => {
-      this.#busy = false;
-      this.#drain();
-    };
-    work.then(go, (error: unknown) => {
-      this.host.log.warn({ room: this.id, err: error }, "a room's store did not answer");
-      const next = this.#mailbox.peekFront();
-      if (item && next && "posting" in next && next.posting === item) {
-        this.#mailbox.shift();
-        answerRefused(item, new Refusal("store-unavailable", undefined, 1_000));
-      }
-      go();
+      this.#mailbox.ask(run, reject);
     });
   }
 
   /** Decides a posting; false when a store must be asked first (it was, and the mailbox goes on after it). */
   #decide(item: Posting): boolean {
     try {
+      if (!this.shard.holds) {
+        this.#mailbox.hold(this.shard.held(), item);
+        return false;
+      }
       const { draft } = item;
       const state = this.state;
       // What the node itself words was checked by who asked for it.
@@ -178,11 +144,11 @@ export class Room implements Stored {
       if (item.keyed) {
         const first = this.#duplicates.check(item, state);
         if (first === "answered") this.host.counters.duplicates++;
-        else if (first !== "new") this.#hold(first, item);
+        else if (first !== "new") this.#mailbox.hold(first, item);
         if (first !== "new") return first === "answered";
       }
       if (item.again && draft.ref > 0) {
-        this.#hold(this.#askAgain(item), item);
+        this.#mailbox.hold(this.#askAgain(item), item);
         return false;
       }
       const joins = draft.event === "message" && state.record.type === "public" && !state.members.has(draft.sender);
@@ -253,8 +219,40 @@ export class Room implements Stored {
     if (entry.event === "member") item.derived = this.#applyMember(entry);
     else if (entry.ref > 0) item.derived = this.#fates.apply(entry, item.before);
     if (item.keyed) this.#duplicates.add(item);
-    if (this.#turn.length === 0) this.shard.touch(this);
     this.#turn.push(item);
+    if (this.#turn.length > 1) return;
+    if (this.#sealed) this.shard.touch(this);
+    else this.#seal(item);
+  }
+
+  /** Stores the first entry alone: that insert is the fence (step 3 of one SEND). */
+  #seal(first: Posting): void {
+    storeFirst(this, first.entry as Entry).then(
+      (ours) => {
+        if (this.status !== "open" || this.#turn[0] !== first) return;
+        if (!ours) return this.shard.reload(this, []);
+        this.#sealed = true;
+        this.shard.touch(this);
+      },
+      (error: unknown) => this.host.log.error({ room: this.id, err: error }, "a room could not be sealed"),
+    );
+  }
+
+  /** Whether it is open and what this node knows of it is the end of its log. */
+  get whole(): boolean {
+    return this.status === "open" && this.#sealed;
+  }
+
+  /** Whether nothing is decided that the hot log has not accepted. */
+  get still(): boolean {
+    return this.#turn.length === 0 && !this.#opening;
+  }
+
+  /** Takes what was decided and not given to the hot log, to be decided again. */
+  takeDecided(): readonly Posting[] {
+    const decided = this.#turn;
+    this.#turn = [];
+    return decided;
   }
 
   /** The fate of a message as far as it is decided, given what the archive says. */
@@ -360,9 +358,9 @@ export class Room implements Stored {
     return (
       this.status === "open" &&
       this.pending === 0 &&
-      !this.#busy &&
+      !this.#mailbox.busy &&
       this.#turn.length === 0 &&
-      this.#mailbox.isEmpty() &&
+      this.#mailbox.empty &&
       this.presence.size === 0 &&
       now - this.usedAt >= this.host.limits.roomIdleMs
     );
@@ -375,10 +373,7 @@ export class Room implements Stored {
 
   /** Takes the postings that wait, for the next opening of the room. */
   takeWaiting(): Posting[] {
-    const waiting = this.#mailbox.toArray();
-    this.#mailbox.clear();
-    for (const task of waiting) if (!("posting" in task)) this.#mailbox.push(task);
-    return waiting.flatMap((task) => ("posting" in task ? [task.posting] : []));
+    return this.#mailbox.takePostings();
   }
 
   #end(refusal: Refusal): void {
@@ -387,10 +382,7 @@ export class Room implements Stored {
     this.#duplicates.clear();
     this.presence.clear();
     this.host.forget(this);
-    for (let task = this.#mailbox.shift(); task; task = this.#mailbox.shift()) {
-      if ("posting" in task) answerRefused(task.posting, refusal);
-      else task.fail(refusal);
-    }
+    this.#mailbox.refuse(refusal);
   }
 }
 

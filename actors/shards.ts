@@ -7,8 +7,9 @@ import type { Archive } from "./archive.ts";
 import type { AppendAnswer, Bus, Pack } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 import type { Counters } from "./counters.ts";
-import type { Entry } from "./entry.ts";
-import type { Lease, Leases } from "./leases.ts";
+import type { Entry, Position } from "./entry.ts";
+import { Holding } from "./holding.ts";
+import type { Leases } from "./leases.ts";
 import type { Log } from "./log.ts";
 import type { Posting } from "./posting.ts";
 import type { RoomShard } from "./room.host.ts";
@@ -46,10 +47,16 @@ interface Sent {
 export class Shard implements RoomShard {
   readonly id: number;
   term = 0;
+  /** Rooms whose head is of a lower term are unsealed when they open: the hot log may have lost their last. */
+  lossy = 0;
   readonly rooms = new Set<Room>();
   readonly #host: ShardHost;
   readonly #actor: Actor<typeof shardMachine>;
-  #lease: Lease | undefined;
+  readonly #holding: Holding;
+  /** There is proof that the hot log lost data since it was taken. */
+  #lossy = false;
+  /** Heads of the rooms that were open here under the term before this one, and whole. */
+  #known = new Map<string, Position>();
   #turn: Room[] = [];
   #inFlight = false;
   #inFlightTerm = 0;
@@ -64,6 +71,7 @@ export class Shard implements RoomShard {
     this.id = id;
     this.#host = host;
     this.#actor = createActor(shardMachine).start();
+    this.#holding = new Holding(id, host, (why) => this.#restart([], { why, lossy: false }));
     this.ready = Promise.resolve();
   }
 
@@ -90,21 +98,58 @@ export class Shard implements RoomShard {
   }
 
   async #tryToOwn(): Promise<boolean> {
-    const { archive, bus, leases, name } = this.#host;
+    const { archive, bus, name } = this.#host;
     this.#actor.send({ type: "want" });
-    this.#lease = this.#lease ? await leases.renew(this.#lease) : undefined;
-    this.#lease ??= await leases.acquire(this.id);
-    if (!this.#lease) return false;
+    const lease = await this.#holding.get();
+    if (!lease) return false;
     this.#actor.send({ type: "lockTaken" });
-    const term = await archive.claimTerm(this.id, name, this.#lease.value);
-    const taken = await bus.take(this.id, this.#lease.value, term);
+    const term = await archive.claimTerm(this.id, name, lease.value);
+    const taken = await bus.take(this.id, { lock: lease.value, term, node: name, lossy: this.#lossy });
     if (!taken) return false;
     const heads = await bus.heads(this.id);
+    // Somebody was between, and what this node remembers is not the end of the log any more.
+    if (term !== this.term + 1) this.#known.clear();
     this.term = term;
+    this.lossy = taken.lossy;
+    this.#lossy = false;
+    this.#holding.keep(term);
     for (const room of heads.keys()) this.#host.wake(room);
     this.#actor.send({ type: "fenced" });
     this.#actor.send({ type: "recovered" });
     return true;
+  }
+
+  /** Whether this node may decide in the shard now (step 2 of one SEND). */
+  get holds(): boolean {
+    return this.#holding.valid;
+  }
+
+  /** Resolves when it may again. */
+  held(): Promise<void> {
+    return this.#holding.again();
+  }
+
+  /** Whether nothing of the shard is on its way to the hot log. */
+  get still(): boolean {
+    return !this.#inFlight && this.#turn.length === 0;
+  }
+
+  /** The term that the hot log has in force for the shard; a lower one says that it lost data (rule 7). */
+  observe(term: number, asked: number): void {
+    if (asked !== this.term || this.state !== "owning" || term === this.term) return;
+    this.#restart([], { why: `the hot log has the term ${term} in force`, lossy: term < this.term });
+  }
+
+  /**
+   * Whether a room that opens must store its first entry before it shows it (step 3): its head may be
+   * followed by entries that the hot log lost. Not where this node wrote the last of it itself, under the
+   * term before, and all of that is stored.
+   */
+  unsealed(room: string, head: Position): boolean {
+    const known = this.#known.get(room);
+    this.#known.delete(room);
+    if (known && known.offset === head.offset && known.term === head.term) return false;
+    return head.term < this.lossy;
   }
 
   /** Resolves when a room of this shard may be opened. */
@@ -156,7 +201,8 @@ export class Shard implements RoomShard {
   #answered(answer: AppendAnswer, packs: readonly Pack[], sent: readonly Sent[]): void {
     this.#inFlight = false;
     if (answer === "stale" || answer === "lost") {
-      this.#restart(sent, this.#inFlightTerm === this.term ? `an append was ${answer}` : undefined);
+      const now = this.#inFlightTerm === this.term;
+      this.#restart(sent, now ? { why: `an append was ${answer}`, lossy: answer === "lost" } : undefined);
       return this.#landed();
     }
     this.#host.bus.publish(packs);
@@ -177,21 +223,26 @@ export class Shard implements RoomShard {
   }
 
   lost(term: number, why: string): void {
-    if (term === this.term) this.#restart([], why);
+    if (term === this.term) this.#restart([], { why, lossy: true });
   }
 
   conflicted(room: Room, postings: readonly Posting[]): void {
     const first = postings[0]?.entry as Entry;
-    this.#restart([{ room, postings }], first.term === this.term ? "a stored entry is not ours" : undefined);
+    const now = first.term === this.term;
+    this.#restart([{ room, postings }], now ? { why: "a stored entry is not ours", lossy: true } : undefined);
+  }
+
+  reload(room: Room, postings: readonly Posting[]): void {
+    this.#restart([{ room, postings }], undefined);
   }
 
   /**
    * Closes rooms, which open again from the archive once what they logged is stored; what was decided and not
-   * accepted, and what waited, is decided again, in order, under its keys, before anything new. With a reason
+   * accepted, and what waited, is decided again, in order, under its keys, before anything new. With `anew`
    * the whole shard is owned again under a new term; else only the rooms of `sent` are concerned.
    */
-  #restart(sent: readonly Sent[], why: string | undefined): void {
-    const owning = this.state === "owning" && why !== undefined;
+  #restart(sent: readonly Sent[], anew: { readonly why: string; readonly lossy: boolean } | undefined): void {
+    const owning = this.state === "owning" && anew !== undefined;
     const ids = new Set(sent.map(({ room }) => room.id));
     const rooms = [...this.rooms].filter((room) => owning || ids.has(room.id));
     const again = new Map<string, Posting[]>();
@@ -201,11 +252,15 @@ export class Shard implements RoomShard {
       else again.set(room.id, [...postings]);
     };
     for (const { room, postings } of sent) keep(room, postings);
-    for (const room of this.#turn) if (owning || ids.has(room.id)) keep(room, room.takePack().postings);
     this.#turn = this.#turn.filter((room) => !owning && !ids.has(room.id));
+    for (const room of rooms) keep(room, room.takeDecided());
     for (const room of rooms) keep(room, room.takeWaiting());
     if (owning) {
-      this.#host.log.warn({ shard: this.id, term: this.term, why }, "the shard is owned again");
+      this.#host.log.warn({ shard: this.id, term: this.term, why: anew.why }, "the shard is owned again");
+      this.#lossy ||= anew.lossy;
+      this.#known = new Map();
+      for (const room of rooms) if (room.whole) this.#known.set(room.id, room.state.accepted);
+      this.#holding.pause();
       this.#actor.send({ type: "lost" });
       void this.own();
     }
@@ -221,7 +276,6 @@ export class Shard implements RoomShard {
   async release(): Promise<void> {
     this.#actor.send({ type: "release" });
     this.#actor.stop();
-    if (this.#lease) await this.#host.leases.release(this.#lease);
-    this.#lease = undefined;
+    await this.#holding.release();
   }
 }

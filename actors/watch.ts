@@ -1,0 +1,110 @@
+/**
+ * Silence is checked, too (rule 7): on a shared bus a node compares what it knows of its rooms and its
+ * shards with the hot log, so that a pack that was lost and a hot log that lost data are found though nobody
+ * sends.
+ */
+import type { Audience } from "./audience.ts";
+import type { Bus } from "./bus.ts";
+import type { Clock } from "./clock.ts";
+import { ORIGIN, type Position } from "./entry.ts";
+import type { Log } from "./log.ts";
+import type { Room } from "./room.ts";
+import type { Shard } from "./shards.ts";
+
+/** Pause between two looks, ms. */
+const LOOK_MS = 500;
+
+/** What the watch needs of its node. */
+export interface WatchHost {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly shards: readonly Shard[];
+  readonly rooms: ReadonlyMap<string, Room>;
+  readonly audiences: { all(): Iterable<Audience> };
+  shardOf(room: string): Shard;
+}
+
+/** Looks at the heads of local rooms and the terms of own shards. */
+export class Watch {
+  readonly #host: WatchHost;
+  #stopped = false;
+  #looking = false;
+
+  constructor(host: WatchHost) {
+    this.#host = host;
+  }
+
+  start(): void {
+    if (this.#host.bus.shared) this.#host.clock.after(LOOK_MS, () => this.#lap());
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #lap(): void {
+    if (this.#stopped) return;
+    this.look();
+    this.start();
+  }
+
+  /** Looks once, unless the last look is not over. */
+  look(): void {
+    if (this.#looking) return;
+    this.#looking = true;
+    Promise.all([this.#terms(), this.#heads()])
+      .catch((error: unknown) => this.#host.log.warn({ err: error }, "the hot log could not be looked at"))
+      .finally(() => {
+        this.#looking = false;
+      });
+  }
+
+  async #terms(): Promise<void> {
+    const owned = this.#host.shards.filter((shard) => shard.state === "owning");
+    if (owned.length === 0) return;
+    const asked = owned.map((shard) => shard.term);
+    const terms = await this.#host.bus.terms(owned.map((shard) => shard.id));
+    for (const [at, shard] of owned.entries()) shard.observe(terms[at] ?? 0, asked[at] as number);
+  }
+
+  async #heads(): Promise<void> {
+    const byShard = new Map<Shard, Audience[]>();
+    for (const audience of this.#host.audiences.all()) {
+      if (!audience.position) continue;
+      const shard = this.#host.shardOf(audience.room);
+      const list = byShard.get(shard);
+      if (list) list.push(audience);
+      else byShard.set(shard, [audience]);
+    }
+    await Promise.all([...byShard].map(([shard, audiences]) => this.#headsOf(shard, audiences)));
+  }
+
+  async #headsOf(shard: Shard, audiences: readonly Audience[]): Promise<void> {
+    const { term } = shard;
+    const before = audiences.map((audience) => audience.position ?? ORIGIN);
+    const heads = await this.#host.bus.headsOf(
+      shard.id,
+      audiences.map(({ room }) => room),
+    );
+    for (const [at, audience] of audiences.entries()) {
+      const here = audience.position ?? ORIGIN;
+      // Something came meanwhile: the wire is not silent, and its chain is checked.
+      if (!same(here, before[at] as Position)) continue;
+      const head = heads.get(audience.room);
+      const room = this.#host.rooms.get(audience.room);
+      if (room?.status === "open" && shard.term === term) this.#compareOwn(shard, room, head);
+      else if (head && head.offset > here.offset) audience.fill();
+    }
+  }
+
+  /** The owner's own room: another head under its own term says that the hot log lost data. */
+  #compareOwn(shard: Shard, room: Room, head: Position | undefined): void {
+    if (!shard.still || !room.still || (head && same(head, room.state.accepted))) return;
+    shard.lost(shard.term, "the hot log has another head of a room");
+  }
+}
+
+function same(a: Position, b: Position): boolean {
+  return a.offset === b.offset && a.term === b.term;
+}
