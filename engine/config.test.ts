@@ -124,19 +124,22 @@ test("Limits that contradict each other are refused.", () => {
   assert.equal(read({ LIMIT_SENDS_PER_SECOND: "0", LIMIT_SENDS_BURST: "1" }).limits.sendsPerSecond, 0);
 });
 
-test("A store URL stops the start: without a shared key for that, and as this build has only embedded stores.", () => {
+test("A store URL stops the start without a shared key, and a shared archive without a shared bus.", () => {
   refused(
     { REDIS_URL: "redis://h" },
     "REDIS_URL is set, so nodes must share a signing key: set JWT_SECRET or JWT_PRIVATE_KEY.",
   );
-  for (const [name, url] of [
-    ["DATABASE_URL", "postgres://u:p@h/db"],
-    ["MONGODB_URL", "mongodb://a:1,b:2/db"],
-    ["REDIS_URL", "rediss://h:1"],
-  ] as const) {
-    const sentence = `${name} is set, but this build has only the embedded stores: leave it out to start.`;
-    refused({ [name]: url, JWT_SECRET: SECRET }, sentence);
-  }
+  refused(
+    { MONGODB_URL: "mongodb://h/db", JWT_SECRET: SECRET },
+    "MONGODB_URL is set without REDIS_URL: nothing would keep a second process from the same rooms; set both.",
+  );
+  const urls = {
+    DATABASE_URL: "postgres://u:p@h/db",
+    MONGODB_URL: "mongodb://a:1,b:2/db",
+    REDIS_URL: "rediss://h:1",
+  };
+  const config = read({ ...urls, JWT_SECRET: SECRET });
+  assert.deepEqual([config.databaseUrl, config.mongodbUrl, config.redisUrl], Object.values(urls));
 });
 
 test("Keys are taken as PEM text, with escaped line ends, or from files; the public key follows from the private one.", () => {

@@ -62,7 +62,7 @@ const SETTINGS = Object.freeze({
     "rooms and messages in MongoDB instead of the data folder",
     url("mongodb", "mongodb+srv"),
   ),
-  REDIS_URL: optional("URL", "the wire between nodes", url("redis", "rediss")),
+  REDIS_URL: optional("URL", "the hot log and the locks in Redis; must not evict keys", url("redis", "rediss")),
   JWT_SECRET: optional("at least 32 bytes", "signs tokens with HS256; made at first start when no key is set", secret),
   JWT_PRIVATE_KEY: optional("PEM or path", "signs tokens with EdDSA or RS256, in place of JWT_SECRET", privateKey),
   JWT_PUBLIC_KEY: optional("PEM or path", "alone: tokens are made elsewhere and only verified here", publicKey),
@@ -273,7 +273,10 @@ function relations(config: Config): readonly (readonly [boolean, string])[] {
       url === undefined || jwt.secret !== undefined || keys,
       `${url} is set, so nodes must share a signing key: set JWT_SECRET or JWT_PRIVATE_KEY.`,
     ],
-    [url === undefined, `${url} is set, but this build has only the embedded stores: leave it out to start.`],
+    [
+      config.mongodbUrl === undefined || config.redisUrl !== undefined,
+      "MONGODB_URL is set without REDIS_URL: nothing would keep a second process from the same rooms; set both.",
+    ],
   ];
 }
 

@@ -3,6 +3,7 @@ import type { PerCode } from "../actors/counters.ts";
 import type { Node } from "../actors/node.ts";
 import type { Family, Sample } from "../ops/metrics.ts";
 import type { NativeFanout } from "./fanout.ts";
+import type { StoreStats } from "./guard.stats.ts";
 
 /** What is read at a scrape. */
 export interface MetricSources {
@@ -15,6 +16,8 @@ export interface MetricSources {
   readonly parts: () => readonly Sample[];
   /** Passwords waiting for a hash. */
   readonly hashesWaiting: () => number;
+  /** Counts of the stores that are guarded. */
+  readonly stores?: readonly StoreStats[];
 }
 
 const counter = (name: string, help: string, read: () => number): Family => ({ name, help, type: "counter", read });
@@ -23,7 +26,12 @@ const perWord = (counts: PerCode): readonly Sample[] => [...counts].map(([word, 
 
 /** All families, in the order of the runbook. */
 export function metricFamilies(sources: MetricSources): readonly Family[] {
-  return [...processFamilies(sources), ...trafficFamilies(sources), ...storeFamilies(sources)];
+  return [
+    ...processFamilies(sources),
+    ...trafficFamilies(sources),
+    ...storeFamilies(sources),
+    ...callFamilies(sources),
+  ];
 }
 
 function processFamilies({ node, fanout, version, ready, parts }: MetricSources): readonly Family[] {
@@ -130,7 +138,6 @@ function storeFamilies({ node, hashesWaiting }: MetricSources): readonly Family[
       type: "histogram",
       read: () => writer.batchSizes,
     },
-    counter("confab_store_retries_total", "Writes that failed and were tried again.", () => writer.retries),
     gauge(
       "confab_store_oldest_seconds",
       "Age of the oldest entry that waits for the store.",
@@ -161,4 +168,68 @@ function storeFamilies({ node, hashesWaiting }: MetricSources): readonly Family[
       },
     },
   ];
+}
+
+/** Calls of the stores, each series under the name of a store. */
+function callFamilies({ node, stores = [] }: MetricSources): readonly Family[] {
+  const perStore = (read: (stats: StoreStats) => number) => (): readonly Sample[] =>
+    stores.map((stats) => ({ labels: [stats.store], value: read(stats) }));
+  const count = (name: string, help: string, read: (stats: StoreStats) => number): Family => ({
+    name,
+    help,
+    type: "counter",
+    labels: ["store"],
+    read: perStore(read),
+  });
+  return [
+    {
+      name: "confab_store_up",
+      help: "Whether the store answers: 0 while a breaker of it is not closed.",
+      type: "gauge",
+      labels: ["store"],
+      read: perStore((stats) => (stats.away === undefined ? 1 : 0)),
+    },
+    {
+      name: "confab_store_breaker_state",
+      help: "0 closed, 1 half-open, 2 open.",
+      type: "gauge",
+      labels: ["store", "calls"],
+      read: () =>
+        stores.flatMap(({ store, breakers }) =>
+          (["reads", "writes"] as const).map((calls) => ({ labels: [store, calls], value: breakers[calls] })),
+        ),
+    },
+    count("confab_store_calls_total", "Calls of the store, repeated ones included.", (stats) => stats.calls),
+    count("confab_store_failures_total", "Calls that failed, time-outs included.", (stats) => stats.failures),
+    count("confab_store_timeouts_total", "Calls that were not answered in time.", (stats) => stats.timeouts),
+    count("confab_store_refused_total", "Calls answered by an open breaker.", (stats) => stats.refused),
+    {
+      name: "confab_store_retries_total",
+      help: "Calls that failed and were tried again.",
+      type: "counter",
+      labels: ["store"],
+      read: () => retried(stores, node.writer.retries),
+    },
+    {
+      name: "confab_store_call_seconds",
+      help: "Time of a call of the store.",
+      type: "histogram",
+      labels: ["store"],
+      read: () =>
+        stores.map(({ store, latency: { bounds, buckets, sum, count } }) => ({
+          labels: [store],
+          bounds,
+          buckets,
+          sum,
+          count,
+        })),
+    },
+  ];
+}
+
+/** The writer repeats the writes of the archive, guarded or not; a guard repeats reads. */
+function retried(stores: readonly StoreStats[], writes: number): readonly Sample[] {
+  const reads = new Map<string, number>([["archive", 0]]);
+  for (const { store, retries } of stores) reads.set(store, retries);
+  return [...reads].map(([store, value]) => ({ labels: [store], value: store === "archive" ? value + writes : value }));
 }

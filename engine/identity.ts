@@ -1,6 +1,7 @@
 /** Who is who, in one process: tokens, revocations, accounts, wired from the settings. */
 import { Accounts } from "../actors/accounts.ts";
 import type { Clock } from "../actors/clock.ts";
+import { StoreFailure } from "../actors/codes.ts";
 import type { Directory, Revocation } from "../actors/directory.ts";
 import type { TokenVerifier } from "../actors/identity.ts";
 import type { Log } from "../actors/log.ts";
@@ -71,8 +72,15 @@ export async function openIdentity(
       return follower.start();
     },
     nameOf: async (user) => {
-      const found = await directory.user(user);
-      return found === undefined || found.deletedAt !== undefined ? undefined : found.name;
+      try {
+        const found = await directory.user(user);
+        return found === undefined || found.deletedAt !== undefined ? undefined : found.name;
+      } catch (error) {
+        // Chat goes on without the directory; a member is called by the id until the next token names them.
+        if (!(error instanceof StoreFailure)) throw error;
+        log.warn({ err: error }, "a name was not found, as the directory did not answer");
+        return undefined;
+      }
     },
     hashesWaiting: () => passwords.waiting,
     stop: () => {

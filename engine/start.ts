@@ -8,6 +8,7 @@ import proxyAddr from "@fastify/proxy-addr";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { NodeAdministration } from "../actors/administration.ts";
+import type { Clock } from "../actors/clock.ts";
 import { countAnswer } from "../actors/counters.ts";
 import { ChatService } from "../actors/messages.ts";
 import { Node } from "../actors/node.ts";
@@ -18,6 +19,8 @@ import type { Config } from "./config.ts";
 import { Edge } from "./edge.ts";
 import { metricFamilies } from "./families.ts";
 import { NativeFanout } from "./fanout.ts";
+import { reportStores } from "./guard.health.ts";
+import { StoreStats } from "./guard.stats.ts";
 import { serveHttp } from "./http.ts";
 import { type Identity, openIdentity } from "./identity.ts";
 import { Life } from "./life.ts";
@@ -51,9 +54,14 @@ export type BuildRest = (parts: RestParts) => Promise<FastifyInstance>;
 
 /** Starts a server. Rejects with an `Error` in a full sentence when it cannot. */
 export async function startServer(config: Config, log: Logger, buildRest: BuildRest): Promise<Running> {
-  const stores = await openStores(config, { log, clock: systemClock });
+  const name = randomUUID().slice(0, 8);
+  const onLost = (why: string): void => {
+    log.error({ node: name }, `${why}; ending at once`);
+    process.exit(1);
+  };
+  const stores = await openStores(config, { log, clock: systemClock, name, onLost });
   try {
-    return await serve(config, { log, buildRest, stores });
+    return await serve(config, { log, buildRest, stores, name });
   } catch (error) {
     // The process may end only when no write is under way (see `grace.ts`).
     await stores.close();
@@ -65,37 +73,29 @@ interface Opened {
   readonly log: Logger;
   readonly buildRest: BuildRest;
   readonly stores: Stores;
+  readonly name: string;
 }
 
-async function serve(config: Config, { log, buildRest, stores }: Opened): Promise<Running> {
+async function serve(config: Config, { log, buildRest, stores, name }: Opened): Promise<Running> {
   const clock = systemClock;
   const version = await ownVersion();
-  const health = new Health(["archive"], clock.now);
+  const { health, watched } = healthOf(stores, clock);
   const app = uWS.App();
   const fanout = new NativeFanout((topic, message, binary) => app.publish(topic, message, binary));
   const identity = await openIdentity(config, { log, clock, directory: stores.directory });
-  const node = new Node({
-    name: randomUUID().slice(0, 8),
-    archive: stores.archive,
-    bus: stores.bus,
-    leases: stores.leases,
-    fanout,
-    clock,
-    limits: config.limits,
-    log,
-    random: Math.random,
-    verify: (token) => identity.verifier.verify(token),
-    nameOf: identity.nameOf,
-    shards: stores.shards,
-    refuseWhileFailing: true,
-  });
+  const node = nodeOf(config, { name, log, stores, fanout, identity });
+  reportStores({ health, stores: watched, writer: node.writer });
   await node.start();
   await identity.follow((revocation) => node.registry.revoke(revocation.user, revocation.token, revocation.beforeMs));
   const edge = new Edge(node, fanout, { limits: config.limits, version });
-  const metrics = metricsOf({ node, fanout, version, health, hashesWaiting: identity.hashesWaiting });
-  node.writer.onHealth = (failing) => {
-    health.report("archive", failing === undefined ? "ok" : "failed", failing ?? "");
-  };
+  const metrics = metricsOf({
+    node,
+    fanout,
+    version,
+    health,
+    hashesWaiting: identity.hashesWaiting,
+    stores: stores.stats,
+  });
   const chat = new ChatService(node, randomUUID);
   const administration = new NodeAdministration(node, (user, token) => identity.accounts.revoke(user, token));
   const onAnswer = (status: number, ms: number): void => countAnswer(node.counters, status, ms);
@@ -145,12 +145,41 @@ async function serve(config: Config, { log, buildRest, stores }: Opened): Promis
   return { url: `http://${shownHost(config.host)}:${port}/`, stop };
 }
 
+interface NodeParts {
+  readonly name: string;
+  readonly log: Logger;
+  readonly stores: Stores;
+  readonly fanout: NativeFanout;
+  readonly identity: Identity;
+}
+
+function nodeOf({ limits }: Config, { name, log, stores, fanout, identity }: NodeParts): Node {
+  const { archive, bus, leases, shards } = stores;
+  return new Node({
+    ...{ name, archive, bus, leases, fanout, limits, log, shards },
+    clock: systemClock,
+    random: Math.random,
+    verify: (token) => identity.verifier.verify(token),
+    nameOf: identity.nameOf,
+    // Without a hot log that outlives the process, nothing may wait long for the archive.
+    refuseWhileFailing: !bus.shared,
+  });
+}
+
+/** One part for each store; the embedded archive is not guarded, but the writer knows how it is. */
+function healthOf({ stats }: Stores, clock: Clock): { health: Health; watched: readonly StoreStats[] } {
+  const watched = stats.some(({ store }) => store === "archive") ? stats : [new StoreStats("archive"), ...stats];
+  const names = watched.map(({ store }) => store);
+  return { health: new Health(names, clock.now), watched };
+}
+
 interface Measured {
   readonly node: Node;
   readonly fanout: NativeFanout;
   readonly version: string;
   readonly health: Health;
   readonly hashesWaiting: () => number;
+  readonly stores: readonly StoreStats[];
 }
 
 function metricsOf({ health, ...sources }: Measured): Metrics {

@@ -1,4 +1,4 @@
-/** Opens the stores that the settings name. Without URLs: everything embedded, in the data folder. */
+/** Opens the stores that the settings name: each URL switches its port from the data folder to a server (design 5). */
 import { join } from "node:path";
 import type { Archive } from "../actors/archive.ts";
 import { MemoryHub } from "../actors/bus.memory.ts";
@@ -10,9 +10,16 @@ import type { Leases } from "../actors/leases.ts";
 import type { Log } from "../actors/log.ts";
 import { GENERAL } from "../actors/service.ts";
 import { openLmdbArchive } from "./archive.lmdb.ts";
+import { openMongoArchive } from "./archive.mongo.ts";
+import { openRedis } from "./bus.redis.ts";
 import type { Config } from "./config.ts";
 import { openLmdbDirectory } from "./directory.lmdb.ts";
+import { openPgDirectory } from "./directory.pg.ts";
 import { lockFolder } from "./folder.ts";
+import { StoreStats } from "./guard.stats.ts";
+import { guardArchive, guardBus, guardDirectory, guardLeases } from "./guard.ts";
+import type { StoreName } from "./policy.ts";
+import { holdAlone } from "./stores.alone.ts";
 
 /** The four ports, open. */
 export interface Stores {
@@ -22,40 +29,118 @@ export interface Stores {
   readonly leases: Leases;
   /** The number of shards of the data set. */
   readonly shards: number;
+  /** What is known of each store that is a server; the embedded ones are not watched. */
+  readonly stats: readonly StoreStats[];
   close(): Promise<void>;
+}
+
+/** What the stores need of the process. */
+export interface StoresHost {
+  readonly log: Log;
+  readonly clock: Clock;
+  /** The node's name, unique among nodes. */
+  readonly name: string;
+  /** The stores are another process's now; this one must end at once. */
+  readonly onLost: (why: string) => void;
 }
 
 /** Shards of a new data set (design 6); one that is there keeps its number. */
 const SHARDS = 256;
 
 /** Opens all stores. Rejects with an `Error` in a full sentence. */
-export async function openStores(config: Config, { log, clock }: { log: Log; clock: Clock }): Promise<Stores> {
-  const lock = await lockFolder(config.dataDir, {
-    onLost: () => {
-      log.error({ dataDir: config.dataDir }, "another process has taken the data folder; ending at once");
-      process.exit(1);
-    },
-  });
+export async function openStores(config: Config, host: StoresHost): Promise<Stores> {
+  const opening = new Opening(config, host);
   try {
-    const archive = await openLmdbArchive({ folder: config.dataDir });
-    const directory = openLmdbDirectory({
-      folder: join(config.dataDir, "directory"),
-      loginAuditEntries: config.limits.loginAuditEntries,
-    });
-    const shards = await archive.shardCount(SHARDS);
-    await archive.createRoom({ ...GENERAL, createdAt: clock.now() });
-    const bus = new MemoryHub(shards, config.limits).connect();
-    const leases = new MemoryLeases(new MemoryLeaseTable(), clock, "node");
-    const close = async (): Promise<void> => {
-      await bus.close();
-      await leases.close();
-      await archive.close();
-      await directory.close();
-      await lock.release();
-    };
-    return { archive, directory, bus, leases, shards, close };
+    return await opening.open();
   } catch (error) {
-    await lock.release();
+    await opening.close();
     throw error;
+  }
+}
+
+/** What is open so far, to be closed in the reverse order. */
+class Opening {
+  readonly #config: Config;
+  readonly #host: StoresHost;
+  readonly #open: (() => Promise<void>)[] = [];
+  readonly #stats: StoreStats[] = [];
+
+  constructor(config: Config, host: StoresHost) {
+    this.#config = config;
+    this.#host = host;
+  }
+
+  async close(): Promise<void> {
+    for (let close = this.#open.pop(); close; close = this.#open.pop()) await close();
+  }
+
+  #parts(store: StoreName): { log: Log; clock: Clock; stats: StoreStats } {
+    const stats = new StoreStats(store);
+    this.#stats.push(stats);
+    return { log: this.#host.log, clock: this.#host.clock, stats };
+  }
+
+  async open(): Promise<Stores> {
+    const { clock } = this.#host;
+    await this.#folder();
+    const archive = await this.#archive();
+    const directory = await this.#directory();
+    const shards = await archive.shardCount(SHARDS);
+    const { bus, leases } = await this.#bus(shards);
+    await archive.createRoom({ ...GENERAL, createdAt: clock.now() });
+    return { archive, directory, bus, leases, shards, stats: this.#stats, close: () => this.close() };
+  }
+
+  /** The data folder, where anything is kept in it. */
+  async #folder(): Promise<void> {
+    const { dataDir, databaseUrl, mongodbUrl } = this.#config;
+    if (databaseUrl !== undefined && mongodbUrl !== undefined) return;
+    const lock = await lockFolder(dataDir, {
+      onLost: () => this.#host.onLost("another process has taken the data folder"),
+    });
+    this.#open.push(() => lock.release());
+  }
+
+  async #archive(): Promise<Archive> {
+    const { dataDir, mongodbUrl } = this.#config;
+    const archive =
+      mongodbUrl === undefined
+        ? await openLmdbArchive({ folder: dataDir })
+        : guardArchive(await openMongoArchive({ url: mongodbUrl, log: this.#host.log }), this.#parts("archive"));
+    this.#open.push(() => archive.close());
+    return archive;
+  }
+
+  async #directory(): Promise<Directory> {
+    const { dataDir, databaseUrl, limits } = this.#config;
+    const { loginAuditEntries } = limits;
+    const directory =
+      databaseUrl === undefined
+        ? openLmdbDirectory({ folder: join(dataDir, "directory"), loginAuditEntries })
+        : guardDirectory(
+            await openPgDirectory({ url: databaseUrl, loginAuditEntries, log: this.#host.log }),
+            this.#parts("directory"),
+          );
+    this.#open.push(() => directory.close());
+    return directory;
+  }
+
+  async #bus(shards: number): Promise<{ bus: Bus; leases: Leases }> {
+    const { redisUrl, limits } = this.#config;
+    const { log, clock, name, onLost } = this.#host;
+    if (redisUrl === undefined) {
+      const bus = new MemoryHub(shards, limits).connect();
+      this.#open.push(() => bus.close());
+      return { bus, leases: new MemoryLeases(new MemoryLeaseTable(), clock, name) };
+    }
+    const redis = await openRedis({ url: redisUrl, log, shards, limits, clock, node: name });
+    this.#open.push(() => redis.close());
+    const bus = guardBus(redis.bus, this.#parts("bus"));
+    this.#open.push(() => bus.close());
+    const leases = guardLeases(redis.leases, this.#parts("leases"));
+    this.#open.push(() => leases.close());
+    const alone = await holdAlone({ leases, clock, log, index: shards, onLost });
+    this.#open.push(() => alone.release());
+    return { bus, leases };
   }
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Health } from "./health.ts";
+import { AWAY, Health } from "./health.ts";
+import { readText } from "./tidy.tree.ts";
 
 test("A process is ready only between its start and its end, and never goes back.", () => {
   const health = new Health(["archive"], () => 0);
@@ -17,15 +18,34 @@ test("A part that is away degrades; one without which no SEND can be taken makes
   const health = new Health(["archive", "directory"], () => 0);
   health.enter("ready");
   health.report("directory", "degraded", "No answer.");
-  assert.deepEqual(health.ready(), { status: "degraded", parts: { directory: "No answer." } });
+  const directory = `${AWAY["directory"]} No answer.`;
+  assert.deepEqual(health.ready(), { status: "degraded", parts: { directory } });
   health.report("archive", "failed", "The disk is full.");
-  assert.deepEqual(health.ready(), {
-    status: "unable",
-    parts: { archive: "The disk is full.", directory: "No answer." },
-  });
+  const archive = "No SEND is taken. The disk is full.";
+  assert.deepEqual(health.ready(), { status: "unable", parts: { archive, directory } });
   health.report("archive", "ok");
   health.report("directory", "ok");
   assert.deepEqual(health.ready(), { status: "ok" });
+});
+
+test("A full bound makes the process unable only while a part is away.", () => {
+  const health = new Health(["archive"], () => 0);
+  let full = true;
+  health.judge(() => full);
+  health.report("archive", "degraded", "No answer.");
+  assert.equal(health.ready().status, "starting", "whatever is away");
+  health.enter("ready");
+  assert.equal(health.ready().status, "unable");
+  full = false;
+  assert.equal(health.ready().status, "degraded", "and back by itself");
+  full = true;
+  health.report("archive", "ok");
+  assert.equal(health.ready().status, "ok", "it is load, and every node has it");
+});
+
+test("The runbook says of every store that is away what the process says.", () => {
+  const rows = [...readText("ops/runbook.md").matchAll(/^\| `(\w+)` away \| (.*?) \|/gm)];
+  assert.deepEqual(Object.fromEntries(rows.map(([, store, sentence]) => [store, sentence])), AWAY);
 });
 
 test("A report says whether the state changed, and the time of the change is kept.", () => {

@@ -16,6 +16,14 @@ export interface Component {
   readonly detail: string;
 }
 
+/** What is so while a store is away, and what still works: the words of `/health/ready` and of the runbook. */
+export const AWAY: Readonly<Record<string, string>> = Object.freeze({
+  archive: "Open rooms go on until the bound of what is not stored; RECEIPTs, histories and closed rooms wait.",
+  directory: "Nobody can log in, sign up or refresh a token; chat goes on for those who hold a token.",
+  bus: "SENDs wait in a bound and are refused beyond it; connections, histories and log-in go on.",
+  leases: "Shards go on until their leases end, and then wait; no shard finds a new owner.",
+});
+
 /** `ok` and `degraded` take SENDs (200); the others do not (503) [design 4]. */
 export interface Readiness {
   readonly status: "ok" | "degraded" | "starting" | "draining" | "unable";
@@ -29,6 +37,7 @@ export class Health {
   readonly #components = new Map<string, Component>();
   #phase: Phase = "starting";
   #alive = true;
+  #refusing: (() => boolean) | undefined;
 
   /** Every part has a name from here on, so nothing grows with time; all begin as `ok`. */
   constructor(names: readonly string[], now: () => number) {
@@ -58,6 +67,14 @@ export class Health {
     return changed;
   }
 
+  /**
+   * Sets who knows whether every SEND is refused now, because a bound is full. Asked only while a part is
+   * degraded: a full bound with all stores there is load, and no reason to send clients elsewhere.
+   */
+  judge(refusing: () => boolean): void {
+    this.#refusing = refusing;
+  }
+
   /** Says that only a restart would help. */
   die(): void {
     this.#alive = false;
@@ -73,17 +90,24 @@ export class Health {
     const wrong = this.components().filter((component) => component.state !== "ok");
     const status = this.#status(wrong);
     if (wrong.length === 0) return { status };
-    return { status, parts: Object.fromEntries(wrong.map((part) => [part.name, part.detail || part.state])) };
+    return { status, parts: Object.fromEntries(wrong.map((part) => [part.name, words(part)])) };
   }
 
   #status(wrong: readonly Component[]): Readiness["status"] {
     if (this.#phase !== "ready") return this.#phase;
     if (wrong.some((component) => component.state === "failed")) return "unable";
-    return wrong.length > 0 ? "degraded" : "ok";
+    if (wrong.length === 0) return "ok";
+    return this.#refusing?.() === true ? "unable" : "degraded";
   }
 
   /** All parts, in the order they were named. */
   components(): readonly Component[] {
     return [...this.#components.values()];
   }
+}
+
+/** What a part's state means and why it is so. */
+function words({ name, state, detail }: Component): string {
+  const meaning = state === "failed" ? "No SEND is taken." : (AWAY[name] ?? "");
+  return `${meaning} ${detail}`.trim() || state;
 }

@@ -91,3 +91,23 @@ test("A scrape of 2,000 series takes less than 20 ms.", async () => {
   }
   assert.ok(best < 20, `took ${best.toFixed(1)} ms`);
 });
+
+test("A histogram with labels is one distribution per combination of them.", async () => {
+  const of = (store: string, count: number) => ({
+    ...{ labels: [store], bounds: [1], buckets: Float64Array.of(count, 0), sum: 0.5, count },
+  });
+  const found = await lines([
+    { name: "call_seconds", help: "Took.", type: "histogram", labels: ["store"], read: () => [of("a", 1), of("b", 2)] },
+  ]);
+  const own = found.filter((line) => line.startsWith("call_seconds"));
+  assert.deepEqual(own, [
+    'call_seconds_bucket{store="a",le="1"} 1',
+    'call_seconds_bucket{store="a",le="+Inf"} 1',
+    'call_seconds_sum{store="a"} 0.5',
+    'call_seconds_count{store="a"} 1',
+    'call_seconds_bucket{store="b",le="1"} 2',
+    'call_seconds_bucket{store="b",le="+Inf"} 2',
+    'call_seconds_sum{store="b"} 0.5',
+    'call_seconds_count{store="b"} 2',
+  ]);
+});

@@ -35,10 +35,17 @@ export interface NumberFamily extends Described {
   read(): number | readonly Sample[];
 }
 
-/** A distribution, without labels. */
+/** One of the distributions of a family. */
+export interface HistogramSample extends HistogramValue {
+  /** Values of the family's labels, in their order. */
+  readonly labels: readonly string[];
+}
+
+/** Distributions: one without labels, or one per combination of label values. */
 export interface HistogramFamily extends Described {
   readonly type: "histogram";
-  read(): HistogramValue;
+  readonly labels?: readonly string[];
+  read(): HistogramValue | readonly HistogramSample[];
 }
 
 /** A named group of series of one kind; `read` is called at each scrape and must cost little. */
@@ -94,7 +101,7 @@ export function createMetrics(families: readonly Family[]): Metrics {
       type: family.type,
       get: () => {
         const values = family.type === "histogram" ? histogramValues(family) : numberValues(family);
-        if (family.type === "histogram" || values.length <= SERIES_MAX) return { ...metric, values };
+        if (values.length <= SERIES_MAX) return { ...metric, values };
         dropped += values.length - SERIES_MAX;
         return { ...metric, values: values.slice(0, SERIES_MAX) };
       },
@@ -113,7 +120,7 @@ export function samplesOf(counts: ReadonlyMap<string, number>): readonly Sample[
 }
 
 function check(family: Family): void {
-  const labels = family.type === "histogram" ? [] : (family.labels ?? []);
+  const labels = family.labels ?? [];
   if (!/^[a-z][a-z0-9_]*$/.test(family.name)) throw new Error(`"${family.name}" is no name of a metric.`);
   if ((family.type === "counter") !== family.name.endsWith("_total")) {
     throw new Error(`${family.name}: a counter's name ends in _total, and no other's does.`);
@@ -127,23 +134,28 @@ function check(family: Family): void {
 function numberValues(family: NumberFamily): Value[] {
   const read = family.read();
   if (typeof read === "number") return [{ value: read, labels: {} }];
-  const names = family.labels ?? [];
-  return read.map((sample) => {
-    const labels: Record<string, string> = {};
-    for (const [at, name] of names.entries()) labels[name] = sample.labels[at] ?? "";
-    return { value: sample.value, labels };
-  });
+  return read.map((sample) => ({ value: sample.value, labels: labelled(family, sample.labels) }));
 }
 
 function histogramValues(family: HistogramFamily): Value[] {
-  const { bounds, buckets, sum, count } = family.read();
+  const read = family.read();
+  if ("bounds" in read) return distribution(family.name, read, {});
+  return read.flatMap((sample) => distribution(family.name, sample, labelled(family, sample.labels)));
+}
+
+function labelled(family: Family, values: readonly string[]): Record<string, string> {
+  return Object.fromEntries((family.labels ?? []).map((name, at) => [name, values[at] ?? ""]));
+}
+
+function distribution(name: string, value: HistogramValue, labels: Readonly<Record<string, string>>): Value[] {
+  const { bounds, buckets, sum, count } = value;
   let below = 0;
   const values: Value[] = bounds.map((le, at) => {
     below += buckets[at] ?? 0;
-    return { metricName: `${family.name}_bucket`, labels: { le }, value: below };
+    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: below };
   });
-  values.push({ metricName: `${family.name}_bucket`, labels: { le: "+Inf" }, value: count });
-  values.push({ metricName: `${family.name}_sum`, labels: {}, value: sum });
-  values.push({ metricName: `${family.name}_count`, labels: {}, value: count });
+  values.push({ metricName: `${name}_bucket`, labels: { ...labels, le: "+Inf" }, value: count });
+  values.push({ metricName: `${name}_sum`, labels, value: sum });
+  values.push({ metricName: `${name}_count`, labels, value: count });
   return values;
 }

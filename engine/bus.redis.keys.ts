@@ -1,0 +1,51 @@
+/**
+ * The names in Redis. All keys and channels of a shard bear one hash tag, `{shard}`:
+ *
+ * ```
+ *   {s}:lock          value of the lock
+ *   {s}:term          term in force
+ *   {s}:lossy         first term whose predecessor's log may be incomplete
+ *   {s}:owner         term and node that took it last
+ *   {s}:heads         hash: room → offset and term of the head, first offset and bytes of the log
+ *   {s}:dirty         set: rooms with entries not known to be stored
+ *   {s}:bytes         bytes of all logs of the shard
+ *   {s}:log:<room>    stream: id = last offset of a pack; first, term, prevTerm, bytes
+ *   {s}:room:<room>   channel: packs and signals of a room
+ *   notices           channel: notices to all nodes
+ * ```
+ */
+import type { Position } from "../actors/entry.ts";
+
+/** A name of a shard's part. */
+export type ShardPart = "lock" | "term" | "lossy" | "owner" | "heads" | "dirty" | "bytes";
+
+/** The names under one prefix, which sets data sets of one Redis apart. */
+export class RedisKeys {
+  readonly prefix: string;
+
+  constructor(prefix: string) {
+    this.prefix = prefix;
+  }
+
+  part(shard: number, part: ShardPart): string {
+    return `${this.prefix}{${shard}}:${part}`;
+  }
+
+  log(shard: number, room: string): string {
+    return `${this.prefix}{${shard}}:log:${room}`;
+  }
+
+  channel(shard: number, room: string): string {
+    return `${this.prefix}{${shard}}:room:${room}`;
+  }
+
+  get notices(): string {
+    return `${this.prefix}notices`;
+  }
+}
+
+/** The head in a field of `heads`. */
+export function parseHead(text: string): Position {
+  const [offset, term] = text.split(" ");
+  return { offset: Number(offset), term: Number(term) };
+}

@@ -1,0 +1,330 @@
+/**
+ * The bus on Redis: hot log in streams, fenced by scripts; wire by publish and subscribe. One Redis (with
+ * replicas or not), 6.2 or later; not a Redis Cluster. The layout is in `bus.redis.keys.ts`.
+ */
+import type { Buffer } from "node:buffer";
+import { readFileSync } from "node:fs";
+import type { Redis } from "ioredis";
+import type { AppendAnswer, Bus, BusReceiver, Notice, Owner, Pack, Signal, Taken, Taking } from "../actors/bus.ts";
+import type { Clock } from "../actors/clock.ts";
+import { StoreFailure } from "../actors/codes.ts";
+import { type Entry, entryBytes, type Position, shardOf } from "../actors/entry.ts";
+import type { Leases } from "../actors/leases.ts";
+import type { Limits } from "../actors/limits.ts";
+import type { Log } from "../actors/log.ts";
+import { type AppendCall, Origin, readPack, type StoredCall, TurnWriter } from "./bus.redis.codec.ts";
+import { REDIS_POLICY, RedisConnection } from "./bus.redis.connection.ts";
+import { parseHead, RedisKeys, type ShardPart } from "./bus.redis.keys.ts";
+import { Turn } from "./bus.redis.turn.ts";
+import { RedisWire } from "./bus.redis.wire.ts";
+import { RedisLeases } from "./leases.redis.ts";
+
+/** What opens the bus and the leases of a node. */
+export interface RedisOptions {
+  /** redis:// or rediss://, with user, password and number of the database. */
+  readonly url: string;
+  /** Name of the node, for CLIENT LIST. */
+  readonly node: string;
+  readonly log: Log;
+  readonly shards: number;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  /** Sets data sets of one Redis apart. */
+  readonly prefix?: string;
+}
+
+/** A node's handles on Redis. */
+export interface RedisHandles {
+  readonly bus: Bus;
+  readonly leases: Leases;
+  close(): Promise<void>;
+}
+
+const PREFIX = "confab:";
+/** Bytes of entries beyond which a turn's appends leave in more than one call. */
+const TURN_BYTES_MAX = 8_388_608;
+/** Packs read at once from a stream. */
+const LOG_PAGE = 64;
+const ANSWERS: Readonly<Record<string, AppendAnswer>> = { o: "ok", a: "already", s: "stale", l: "lost" };
+const SCRIPTS = { confabTake: "take", confabAppend: "append", confabStored: "stored", confabClear: "clear" } as const;
+
+/** A client that knows our scripts. */
+type Scripted = Redis & Record<keyof typeof SCRIPTS, (...args: (string | number | Buffer)[]) => Promise<unknown>>;
+
+/**
+ * Connects a node to Redis. Rejects with StoreFailure when Redis is away for longer than a start may wait, and
+ * with an Error of one sentence when it is one that must not be used.
+ */
+export async function openRedis(options: RedisOptions): Promise<RedisHandles> {
+  const { url, node, log, clock, prefix = PREFIX } = options;
+  const connect = (part: string, ping: boolean): RedisConnection =>
+    new RedisConnection({ url, name: `confab-${node}-${part}`.replace(/[^!-~]/g, "_"), log, clock, ping });
+  const commands = connect("commands", false);
+  const subscriber = connect("subscriber", true);
+  const locks = connect("leases", false);
+  const keys = new RedisKeys(prefix);
+  const bus = new RedisBus({ commands, subscriber, keys, options });
+  const leases = new RedisLeases({ connection: locks, keys, clock, log });
+  const close = async (): Promise<void> => {
+    await bus.close();
+    await leases.close();
+  };
+  try {
+    await Promise.all([commands, subscriber, locks].map((one) => one.stands(REDIS_POLICY.startMs)));
+    await refuseUnfit(commands, log);
+    await bus.open();
+    return { bus, leases, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** A Redis that drops keys of its own accord would lose entries that were shown. */
+async function refuseUnfit(commands: RedisConnection, log: Log): Promise<void> {
+  const info = await commands.run((client) => client.info());
+  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
+  if (policy === undefined) {
+    log.warn({}, "redis does not tell its maxmemory-policy; it must be noeviction");
+  } else if (policy !== "noeviction") {
+    throw new Error(`Redis has the maxmemory-policy ${policy} and may drop messages; set it to noeviction.`);
+  }
+  if (/^cluster_enabled:1/m.test(info)) {
+    throw new Error("Redis runs as a Redis Cluster, which is not supported; use a single Redis with replicas.");
+  }
+}
+
+class RedisBus implements Bus {
+  readonly shared = true;
+  readonly #commands: RedisConnection;
+  readonly #subscriber: RedisConnection;
+  readonly #keys: RedisKeys;
+  readonly #wire: RedisWire;
+  readonly #shards: number;
+  readonly #limits: Limits;
+  readonly #appends: Turn<AppendCall, AppendAnswer>;
+  readonly #stored: Turn<StoredCall, boolean>;
+  readonly #writer: TurnWriter;
+  /** Bytes of the logs of each shard that this node trims, for the node-wide bound. */
+  readonly #bytes = new Map<number, number>();
+  #bytesTotal = 0;
+
+  constructor(parts: {
+    readonly commands: RedisConnection;
+    readonly subscriber: RedisConnection;
+    readonly keys: RedisKeys;
+    readonly options: RedisOptions;
+  }) {
+    const { commands, subscriber, keys, options } = parts;
+    const { shards, limits, clock, log } = options;
+    const origin = new Origin();
+    this.#commands = commands;
+    this.#subscriber = subscriber;
+    this.#keys = keys;
+    this.#shards = shards;
+    this.#limits = limits;
+    this.#writer = new TurnWriter(origin);
+    this.#wire = new RedisWire({ commands, subscriber, keys, origin, shards, clock, log });
+    for (const [name, file] of Object.entries(SCRIPTS)) {
+      const lua = readFileSync(new URL(`./redis/${file}.lua`, import.meta.url), "utf8");
+      commands.client.defineCommand(name, { lua });
+    }
+    this.#appends = new Turn({
+      // The shards of a node are flushed one after the other at the end of a turn: this is just behind them.
+      schedule: queueMicrotask,
+      send: (calls) => this.#sendAppends(calls),
+      bytesMax: TURN_BYTES_MAX,
+    });
+    this.#stored = new Turn({
+      schedule: (task) => clock.endOfTurn(task),
+      send: (calls) => this.#sendStored(calls),
+      bytesMax: TURN_BYTES_MAX,
+    });
+  }
+
+  open(): Promise<void> {
+    return this.#wire.open();
+  }
+
+  #script(name: keyof typeof SCRIPTS, ...args: (string | number | Buffer)[]): Promise<unknown> {
+    return this.#commands.run((client) => (client as Scripted)[name](...args));
+  }
+
+  #parts(shard: number, ...parts: readonly ShardPart[]): string[] {
+    return parts.map((part) => this.#keys.part(shard, part));
+  }
+
+  async take(shard: number, { lock, term, node, lossy }: Taking): Promise<Taken | undefined> {
+    const keys = this.#parts(shard, "lock", "term", "lossy", "owner");
+    const taken = await this.#script("confabTake", keys.length, ...keys, lock, term, node, lossy ? "1" : "0");
+    if (!Array.isArray(taken)) {
+      const mine = this.#wire.termOf(shard);
+      if (mine !== undefined) this.#over(shard, mine);
+      return undefined;
+    }
+    this.#wire.own(shard, term);
+    return { previous: Number(taken[0]), lossy: Number(taken[1]) };
+  }
+
+  /** The term of this node in a shard is known to be over. */
+  #over(shard: number, term: number): void {
+    this.#wire.over(shard, term);
+    if (this.#wire.termOf(shard) === undefined) this.#weigh(shard, 0);
+  }
+
+  async terms(shards: readonly number[]): Promise<readonly number[]> {
+    const terms = (await this.#read(shards, "term")).map(Number);
+    for (const [at, shard] of shards.entries()) this.#compare(shard, terms[at] as number);
+    return terms;
+  }
+
+  async owners(shards: readonly number[]): Promise<readonly (Owner | undefined)[]> {
+    return (await this.#read(shards, "owner")).map((text) => {
+      if (text === null) return undefined;
+      const space = text.indexOf(" ");
+      return { term: Number(text.slice(0, space)), node: text.slice(space + 1) };
+    });
+  }
+
+  async #read(shards: readonly number[], part: ShardPart): Promise<(string | null)[]> {
+    if (shards.length === 0) return [];
+    return this.#commands.run((client) => client.mget(...shards.map((shard) => this.#keys.part(shard, part))));
+  }
+
+  #compare(shard: number, inForce: number): void {
+    const mine = this.#wire.termOf(shard);
+    if (mine !== undefined && mine !== inForce) this.#over(shard, mine);
+  }
+
+  async append(shard: number, term: number, packs: readonly Pack[]): Promise<AppendAnswer> {
+    let bytes = 0;
+    for (const { entries } of packs) for (const entry of entries) bytes += entryBytes(entry);
+    const answer = await this.#appends.ask({ shard, term, packs }, bytes);
+    if (answer === "stale" || answer === "lost") this.#over(shard, term);
+    return answer;
+  }
+
+  async #sendAppends(calls: readonly AppendCall[]): Promise<readonly AppendAnswer[]> {
+    const answers = await this.#script("confabAppend", 0, this.#keys.prefix, this.#writer.appends(calls));
+    return Array.from(String(answers), (letter) => ANSWERS[letter] as AppendAnswer);
+  }
+
+  async heads(shard: number): Promise<ReadonlyMap<string, Position>> {
+    const all = await this.#commands.run((client) => client.hgetall(this.#keys.part(shard, "heads")));
+    return new Map(Object.entries(all).map(([room, text]) => [room, parseHead(text)]));
+  }
+
+  async headsOf(shard: number, rooms: readonly string[]): Promise<ReadonlyMap<string, Position>> {
+    const heads = new Map<string, Position>();
+    if (rooms.length === 0) return heads;
+    const [term, texts] = await this.#commands.run((client) =>
+      Promise.all([
+        client.get(this.#keys.part(shard, "term")),
+        client.hmget(this.#keys.part(shard, "heads"), ...rooms),
+      ]),
+    );
+    this.#compare(shard, Number(term));
+    for (const [at, text] of texts.entries()) if (text !== null) heads.set(rooms[at] as string, parseHead(text));
+    return heads;
+  }
+
+  dirty(shard: number): Promise<readonly string[]> {
+    return this.#commands.run((client) => client.smembers(this.#keys.part(shard, "dirty")));
+  }
+
+  async log(room: string, after: number, limit: number): Promise<readonly Entry[]> {
+    const key = this.#keys.log(shardOf(room, this.#shards), room);
+    const found: Entry[] = [];
+    for (let from = after + 1; found.length < limit; ) {
+      const count = Math.min(LOG_PAGE, limit - found.length);
+      const packs = await this.#commands.run((client) => client.xrangeBuffer(key, from, "+", "COUNT", count));
+      for (const [, fields] of packs) {
+        const { entries } = readLogged(fields[fields.length - 1] as Buffer);
+        for (const entry of entries) if (entry.offset > after && found.length < limit) found.push(entry);
+      }
+      if (packs.length < count) break;
+      from = (found[found.length - 1] as Entry).offset + 1;
+    }
+    return found;
+  }
+
+  async stored(shard: number, term: number, room: string, stored: Position): Promise<boolean> {
+    const done = await this.#stored.ask({ shard, term, room, stored }, room.length + 32);
+    if (!done) this.#over(shard, term);
+    return done;
+  }
+
+  async #sendStored(calls: readonly StoredCall[]): Promise<readonly boolean[]> {
+    const { replayKeep, replayKeepBytes, replayBytes } = this.#limits;
+    const crowded = this.#bytesTotal > replayBytes ? "1" : "0";
+    const rooms = this.#writer.stored(calls);
+    const kept = [replayKeep, replayKeepBytes, crowded] as const;
+    const answers = (await this.#script("confabStored", 0, this.#keys.prefix, ...kept, rooms)) as readonly number[];
+    return calls.map(({ shard }, at) => {
+      const bytes = answers[at] as number;
+      if (bytes >= 0) this.#weigh(shard, bytes);
+      return bytes >= 0;
+    });
+  }
+
+  #weigh(shard: number, bytes: number): void {
+    this.#bytesTotal += bytes - (this.#bytes.get(shard) ?? 0);
+    if (bytes > 0) this.#bytes.set(shard, bytes);
+    else this.#bytes.delete(shard);
+  }
+
+  sleep(shard: number, term: number, room: string, head: Position): Promise<boolean> {
+    return this.#remove(shard, term, { room, head, onlyStored: true });
+  }
+
+  clear(shard: number, term: number, room: string, head: Position): Promise<boolean> {
+    return this.#remove(shard, term, { room, head, onlyStored: false });
+  }
+
+  async #remove(
+    shard: number,
+    term: number,
+    { room, head, onlyStored }: { readonly room: string; readonly head: Position; readonly onlyStored: boolean },
+  ): Promise<boolean> {
+    const keys = [...this.#parts(shard, "term", "heads", "dirty", "bytes"), this.#keys.log(shard, room)];
+    const named = [term, room, head.offset, head.term, onlyStored ? "1" : "0"];
+    return (await this.#script("confabClear", keys.length, ...keys, ...named)) === 1;
+  }
+
+  publish(packs: readonly Pack[]): void {
+    this.#wire.publish(packs);
+  }
+
+  signal(signals: readonly Signal[]): void {
+    this.#wire.signal(signals);
+  }
+
+  notify(notice: Notice): void {
+    this.#wire.notify(notice);
+  }
+
+  join(room: string): Promise<void> {
+    return this.#wire.join(room);
+  }
+
+  leave(room: string): void {
+    this.#wire.leave(room);
+  }
+
+  receive(receiver: BusReceiver): void {
+    this.#wire.receive(receiver);
+  }
+
+  async close(): Promise<void> {
+    this.#commands.close();
+    this.#subscriber.close();
+  }
+}
+
+function readLogged(bytes: Buffer): Pack {
+  try {
+    return readPack(bytes);
+  } catch (error) {
+    throw new StoreFailure("A pack in the hot log can not be read.", error);
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * What goes between nodes over Redis: who hears which room, and in which order.
+ *
+ * The owner of a shard delivers its own packs itself and does not listen to the channels of its rooms. Once its
+ * term is known to be over it does, and says that something may have been missed.
+ */
+import type { Buffer } from "node:buffer";
+import type { BusReceiver, Notice, Pack, Signal } from "../actors/bus.ts";
+import type { Clock } from "../actors/clock.ts";
+import { shardOf } from "../actors/entry.ts";
+import type { Log } from "../actors/log.ts";
+import { type Origin, readMessage } from "./bus.redis.codec.ts";
+import type { RedisConnection } from "./bus.redis.connection.ts";
+import type { RedisKeys } from "./bus.redis.keys.ts";
+
+/** Channels of one SUBSCRIBE. */
+const CHANNELS_MAX = 1_000;
+
+/** What the wire works with. */
+export interface WireOptions {
+  readonly commands: RedisConnection;
+  readonly subscriber: RedisConnection;
+  readonly keys: RedisKeys;
+  readonly origin: Origin;
+  readonly shards: number;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The wire of one node. */
+export class RedisWire {
+  readonly #options: WireOptions;
+  /** Joined rooms by shard. */
+  readonly #joined = new Map<number, Set<string>>();
+  /** Shards of which this node is the owner as far as it knows, with their terms. */
+  readonly #owned = new Map<number, number>();
+  /** Shards whose term was found to be over this turn. */
+  #over: number[] = [];
+  #sending: (() => void)[] = [];
+  #receiver: BusReceiver | undefined;
+
+  constructor(options: WireOptions) {
+    this.#options = options;
+    options.subscriber.client.on("messageBuffer", (_channel: Buffer, message: Buffer) => this.#onMessage(message));
+  }
+
+  /** Listens to notices; from then on each lost connection is followed by `onGap`. */
+  async open(): Promise<void> {
+    await this.#subscribeAll();
+    this.#options.subscriber.onReady(() => {
+      this.#subscribeAll().then(
+        () => this.#gap(),
+        (error: unknown) => {
+          // The connection went again: the next one begins anew. If Redis refused, it must be made to.
+          this.#options.log.warn({ err: error }, "the channels of this node could not be subscribed to");
+          this.#options.subscriber.renew();
+        },
+      );
+    });
+  }
+
+  receive(receiver: BusReceiver): void {
+    this.#receiver = receiver;
+  }
+
+  async join(room: string): Promise<void> {
+    const shard = shardOf(room, this.#options.shards);
+    let rooms = this.#joined.get(shard);
+    if (!rooms) {
+      rooms = new Set();
+      this.#joined.set(shard, rooms);
+    }
+    rooms.add(room);
+    if (!this.#owned.has(shard)) await this.#subscribe([this.#options.keys.channel(shard, room)]);
+  }
+
+  leave(room: string): void {
+    const shard = shardOf(room, this.#options.shards);
+    const rooms = this.#joined.get(shard);
+    if (!rooms?.delete(room)) return;
+    if (rooms.size === 0) this.#joined.delete(shard);
+    if (!this.#owned.has(shard)) this.#unsubscribe([this.#options.keys.channel(shard, room)]);
+  }
+
+  #isJoined(room: string): boolean {
+    return this.#joined.get(shardOf(room, this.#options.shards))?.has(room) === true;
+  }
+
+  /** The shard was taken by this node. */
+  own(shard: number, term: number): void {
+    const owned = this.#owned.has(shard);
+    this.#owned.set(shard, term);
+    if (!owned) this.#unsubscribe(this.#channelsOf(shard));
+  }
+
+  /** The term of this node in a shard as far as it knows. */
+  termOf(shard: number): number | undefined {
+    return this.#owned.get(shard);
+  }
+
+  /** `term` of this node is not in force any more: others may write the shard. */
+  over(shard: number, term: number): void {
+    if (this.#owned.get(shard) !== term) return;
+    this.#owned.delete(shard);
+    if (!this.#joined.has(shard)) return;
+    this.#over.push(shard);
+    if (this.#over.length > 1) return;
+    this.#options.clock.endOfTurn(() => {
+      const channels = this.#over.filter((one) => !this.#owned.has(one)).flatMap((one) => this.#channelsOf(one));
+      this.#over = [];
+      this.#subscribe(channels).then(
+        () => this.#gap(),
+        // The connection is away: when it stands again all is subscribed to, and the gap told.
+        (error: unknown) => this.#options.log.debug({ err: error }, "channels are subscribed to later"),
+      );
+    });
+  }
+
+  /** Here only: the script that accepted the packs has published them to others. */
+  publish(packs: readonly Pack[]): void {
+    this.#deliver(() => {
+      for (const pack of packs) if (this.#isJoined(pack.room)) this.#receiver?.onPack(pack);
+    });
+  }
+
+  signal(signals: readonly Signal[]): void {
+    const { commands, keys, origin, shards } = this.#options;
+    for (const [room, list] of byRoom(signals)) {
+      commands.cast((client) => client.publish(keys.channel(shardOf(room, shards), room), origin.signals(list)));
+    }
+    this.#deliver(() => this.#hear(signals));
+  }
+
+  notify(notice: Notice): void {
+    const { commands, keys, origin } = this.#options;
+    commands.cast((client) => client.publish(keys.notices, origin.notice(notice)));
+    this.#deliver(() => this.#receiver?.onNotice(notice));
+  }
+
+  #hear(signals: readonly Signal[]): void {
+    const wanted = signals.filter((signal) => this.#isJoined(signal.room));
+    if (wanted.length > 0) this.#receiver?.onSignals(wanted);
+  }
+
+  #onMessage(bytes: Buffer): void {
+    if (this.#options.origin.isOf(bytes)) return;
+    try {
+      const message = readMessage(bytes);
+      this.#deliver(() => {
+        if (message.kind === "notice") this.#receiver?.onNotice(message.notice);
+        else if (message.kind === "signals") this.#hear(message.signals);
+        else if (this.#isJoined(message.pack.room)) this.#receiver?.onPack(message.pack);
+      });
+    } catch (error) {
+      this.#options.log.warn({ err: error }, "a message of another node could not be taken");
+    }
+  }
+
+  #gap(): void {
+    this.#deliver(() => this.#receiver?.onGap());
+  }
+
+  /** Calls the receiver once after the other: what is sent while it is in a call waits for its end. */
+  #deliver(send: () => void): void {
+    this.#sending.push(send);
+    if (this.#sending.length > 1) return;
+    try {
+      for (let at = 0; at < this.#sending.length; at++) (this.#sending[at] as () => void)();
+    } finally {
+      this.#sending = [];
+    }
+  }
+
+  #channelsOf(shard: number): string[] {
+    return [...(this.#joined.get(shard) ?? [])].map((room) => this.#options.keys.channel(shard, room));
+  }
+
+  async #subscribeAll(): Promise<void> {
+    const shards = [...this.#joined.keys()].filter((shard) => !this.#owned.has(shard));
+    const channels = shards.flatMap((shard) => this.#channelsOf(shard));
+    await this.#subscribe([this.#options.keys.notices, ...channels]);
+  }
+
+  async #subscribe(channels: readonly string[]): Promise<void> {
+    for (let at = 0; at < channels.length; at += CHANNELS_MAX) {
+      const some = channels.slice(at, at + CHANNELS_MAX);
+      await this.#options.subscriber.run((client) => client.subscribe(...some));
+    }
+  }
+
+  #unsubscribe(channels: readonly string[]): void {
+    for (let at = 0; at < channels.length; at += CHANNELS_MAX) {
+      const some = channels.slice(at, at + CHANNELS_MAX);
+      this.#options.subscriber.cast((client) => client.unsubscribe(...some));
+    }
+  }
+}
+
+function byRoom(signals: readonly Signal[]): Map<string, Signal[]> {
+  const rooms = new Map<string, Signal[]>();
+  for (const signal of signals) {
+    const list = rooms.get(signal.room);
+    if (list) list.push(signal);
+    else rooms.set(signal.room, [signal]);
+  }
+  return rooms;
+}
