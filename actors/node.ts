@@ -29,7 +29,7 @@ import { Registry } from "./registry.ts";
 import type { ResumeHost } from "./resume.ts";
 import type { RoomHost } from "./room.host.ts";
 import { Room } from "./room.ts";
-import { Shard, type ShardHost } from "./shards.ts";
+import { ownAll, Shard, type ShardHost } from "./shards.ts";
 import { Sleeper } from "./sleeper.ts";
 import { Speaker } from "./speaker.ts";
 import { Watch } from "./watch.ts";
@@ -121,7 +121,7 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
   /** Owns all shards; the claims are durable before anything listens (rule 1). */
   async start(): Promise<void> {
     for (let id = 0; id < this.options.shards; id++) this.shards.push(new Shard(id, this));
-    await Promise.all(this.shards.map((shard) => shard.own()));
+    await ownAll(this.shards);
     this.sleeper.start();
     this.watch.start();
   }

@@ -37,6 +37,8 @@ export interface ShardHost {
 
 /** Pause before an append whose outcome is unknown is repeated, and before another try to own a shard, ms. */
 const AGAIN_MS = 50;
+/** Longest pause between tries to own a shard, ms; it doubles up to this. */
+const AGAIN_MS_MOST = 1_000;
 
 interface Sent {
   readonly room: Room;
@@ -86,14 +88,14 @@ export class Shard implements RoomShard {
   }
 
   async #own(): Promise<void> {
-    for (;;) {
+    for (let pauseMs = AGAIN_MS; ; pauseMs = Math.min(AGAIN_MS_MOST, pauseMs * 2)) {
       try {
         if (await this.#tryToOwn()) return;
       } catch (error) {
         this.#host.log.warn({ shard: this.id, err: error }, "a shard could not be owned; trying again");
       }
       this.#actor.send({ type: "failed" });
-      await new Promise<void>((resolve) => void this.#host.clock.after(AGAIN_MS, resolve));
+      await new Promise<void>((resolve) => void this.#host.clock.after(pauseMs, resolve));
     }
   }
 
@@ -278,4 +280,16 @@ export class Shard implements RoomShard {
     this.#actor.stop();
     await this.#holding.release();
   }
+}
+
+/** Shards that are owned at the same time at the start: each asks every store, and the stores' bounds are theirs. */
+const OWNED_AT_ONCE = 16;
+
+/** Owns all of the shards, a few at a time. */
+export async function ownAll(shards: readonly Shard[]): Promise<void> {
+  const waiting = [...shards];
+  const next = async (): Promise<void> => {
+    for (let shard = waiting.pop(); shard; shard = waiting.pop()) await shard.own();
+  };
+  await Promise.all(Array.from({ length: OWNED_AT_ONCE }, next));
 }

@@ -63,6 +63,12 @@ const SETTINGS = Object.freeze({
     url("mongodb", "mongodb+srv"),
   ),
   REDIS_URL: optional("URL", "the hot log and the locks in Redis; must not evict keys", url("redis", "rediss")),
+  SHARDS: given(
+    "256",
+    "shards",
+    "of a new data set, the unit of ownership; one that is there keeps its number",
+    whole(1, 4_096),
+  ),
   JWT_SECRET: optional("at least 32 bytes", "signs tokens with HS256; made at first start when no key is set", secret),
   JWT_PRIVATE_KEY: optional("PEM or path", "signs tokens with EdDSA or RS256, in place of JWT_SECRET", privateKey),
   JWT_PUBLIC_KEY: optional("PEM or path", "alone: tokens are made elsewhere and only verified here", publicKey),
@@ -123,6 +129,8 @@ export interface Config {
   readonly databaseUrl: string | undefined;
   readonly mongodbUrl: string | undefined;
   readonly redisUrl: string | undefined;
+  /** Shards of a new data set. */
+  readonly shards: number;
   readonly jwt: TokenConfig;
   readonly adminGroup: string;
   readonly logLevel: (typeof LOG_LEVELS)[number];
@@ -151,6 +159,7 @@ export function readConfig(env: Environment = process.env, argv: readonly string
     databaseUrl: value("DATABASE_URL"),
     mongodbUrl: value("MONGODB_URL"),
     redisUrl: value("REDIS_URL"),
+    shards: value("SHARDS"),
     jwt: Object.freeze({
       secret: value("JWT_SECRET"),
       privateKey: value("JWT_PRIVATE_KEY"),

@@ -44,9 +44,6 @@ export interface StoresHost {
   readonly onLost: (why: string) => void;
 }
 
-/** Shards of a new data set (design 6); one that is there keeps its number. */
-const SHARDS = 256;
-
 /** Opens all stores. Rejects with an `Error` in a full sentence. */
 export async function openStores(config: Config, host: StoresHost): Promise<Stores> {
   const opening = new Opening(config, host);
@@ -85,7 +82,7 @@ class Opening {
     await this.#folder();
     const archive = await this.#archive();
     const directory = await this.#directory();
-    const shards = await archive.shardCount(SHARDS);
+    const shards = await archive.shardCount(this.#config.shards);
     const { bus, leases } = await this.#bus(shards);
     await archive.createRoom({ ...GENERAL, createdAt: clock.now() });
     return { archive, directory, bus, leases, shards, stats: this.#stats, close: () => this.close() };

@@ -104,6 +104,23 @@ test("Two receipts of one client-message-id that name two places are found.", ()
   );
 });
 
+test("A loss may be announced to a live subscription, unasked; a recovery may not.", () => {
+  const head = { offset: 3, term: 1 };
+  const asked = (event: StreamEvent): boolean => event.kind === "subscribe" && event.after?.offset === 4;
+  assert.deepEqual(
+    rulesBroken(({ events }) => events.splice(events.findIndex(asked), 1)),
+    [],
+  );
+  assert.deepEqual(
+    rulesBroken(({ events }) => events.push({ kind: "resumed", recovered: true, head: { offset: 5, term: 2 } })),
+    ["unannounced"],
+  );
+  assert.deepEqual(
+    rulesBroken(({ events }) => events.splice(7, 0, { kind: "resumed", recovered: false, head })),
+    ["false-alarm"],
+  );
+});
+
 test("A gap in the archive is found.", () => {
   assert.ok(rulesBroken((story) => story.log.splice(1, 1)).includes("gap"));
 });

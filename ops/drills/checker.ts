@@ -216,7 +216,8 @@ class StreamCheck {
   #resumed(recovered: boolean, head: Place): void {
     const at = this.#at;
     const kept = at !== undefined && (at.offset === 0 || same(this.#log[at.offset - 1], at));
-    if (!this.#resuming) this.#report("unannounced", `${this.#where} was resumed without asking.`);
+    // A loss is announced to live subscriptions as well, unasked (protocol, rule 6).
+    if (!this.#resuming && recovered) this.#report("unannounced", `${this.#where} was resumed without asking.`);
     if (recovered && !kept)
       this.#report("silent-loss", `${this.#where} was recovered from ${show(at)}, which is not in the log.`);
     if (!recovered && kept)

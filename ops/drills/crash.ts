@@ -5,10 +5,10 @@
  */
 import { check, type Item, type Violation } from "./checker.ts";
 import {
+  call,
   eventually,
   type HistoryItem,
   makeRoom,
-  must,
   type Server,
   startServer,
   tokenFor,
@@ -32,15 +32,17 @@ const LIFE_MS = 5_000;
 /** How long everybody may take to be answered and to catch up at the end, ms. */
 const SETTLE_MS = 60_000;
 
-interface Room {
+/** A room of a drill, and who talks in it. */
+export interface Room {
   readonly id: string;
   readonly members: readonly string[];
 }
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** Resolves after so many ms. */
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Two public rooms for all, `general`, two private ones and a direct one. */
-async function makeRooms(server: Server, people: readonly string[]): Promise<Room[]> {
+export async function makeRooms(server: Server, people: readonly string[]): Promise<Room[]> {
   const token = tokenFor(people[0] as string);
   const half = people.slice(0, Math.ceil(people.length / 2));
   const third = people.filter((_, at) => at % 3 === 0);
@@ -81,7 +83,7 @@ function itemOf(stored: HistoryItem): Item {
 }
 
 /** Kills the server while it starts, and starts it again; answers the new process, not yet ready. */
-async function killAtStart(server: Server, random: Random, say: (line: string) => void): Promise<Server> {
+export async function killAtStart(server: Server, random: Random, say: (line: string) => void): Promise<Server> {
   const delayMs = random.whole(0, 600);
   await Promise.race([pause(delayMs), server.exited]);
   say(`  killed again ${delayMs} ms after its start began`);
@@ -114,7 +116,7 @@ async function livesAndDeaths(first: Server, options: CrashOptions, random: Rand
 }
 
 /** Waits until all is answered, stored and seen by everybody. */
-async function settle(server: Server, rooms: readonly Room[], people: readonly Participant[]): Promise<void> {
+export async function settle(server: Server, rooms: readonly Room[], people: readonly Participant[]): Promise<void> {
   await eventually(
     async () => people.every((person) => person.settled) || undefined,
     SETTLE_MS,
@@ -123,9 +125,12 @@ async function settle(server: Server, rooms: readonly Room[], people: readonly P
   for (const room of rooms) {
     const token = tokenFor(room.members[0] as string);
     const ask = async (): Promise<true | undefined> => {
-      const view = await must<{ headOffset: number; storedOffset: number }>(server, `GET /api/rooms/${room.id}`, {
+      const request = `GET /api/rooms/${room.id}`;
+      const { status, body: view } = await call<{ headOffset: number; storedOffset: number }>(server, request, {
         token,
       });
+      // A store may just be coming back.
+      if (status !== 200) return undefined;
       const members = people.filter((person) => room.members.includes(person.id));
       const all = members.every((person) => person.position(room.id)?.offset === view.headOffset);
       return (all && view.storedOffset === view.headOffset) || undefined;
@@ -137,7 +142,8 @@ async function settle(server: Server, rooms: readonly Room[], people: readonly P
   }
 }
 
-async function readArchive(server: Server, rooms: readonly Room[]): Promise<Map<string, Item[]>> {
+/** The whole archive of the rooms, as REST pages it. */
+export async function readArchive(server: Server, rooms: readonly Room[]): Promise<Map<string, Item[]>> {
   const archive = new Map<string, Item[]>();
   for (const room of rooms) {
     const history = await wholeHistory(server, tokenFor(room.members[0] as string), room.id);
@@ -146,7 +152,8 @@ async function readArchive(server: Server, rooms: readonly Room[]): Promise<Map<
   return archive;
 }
 
-function tell(
+/** Says what was sent, stored, seen and refused. */
+export function tell(
   people: readonly Participant[],
   archive: ReadonlyMap<string, readonly Item[]>,
   say: (line: string) => void,

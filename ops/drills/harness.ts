@@ -20,6 +20,9 @@ const PORTS = { low: 20_000, high: 32_000 } as const;
 /** Lines of output kept per server; older ones are dropped. */
 const LINES_KEPT = 5_000;
 
+/** Of those, shown when a start fails. */
+const LINES_SHOWN = 20;
+
 /** The secret that tests and drills sign their own tokens with. */
 export const SECRET = "a-secret-for-tests-and-drills-of-32-bytes-and-more";
 
@@ -134,9 +137,12 @@ export class Server {
   /** Resolves when the server listens; rejects with its output when it ends instead. */
   async ready(): Promise<this> {
     const early = this.exited.then((exit) => {
-      throw new Error(`The server ended at its start (${exit.code ?? exit.signal}):\n${this.lines.join("\n")}`);
+      throw new Error(`The server ended at its start (${exit.code ?? exit.signal}).`);
     });
-    await within(Promise.race([this.#ready, early]), this.#options.startTimeoutMs ?? 20_000, "The start of the server");
+    const timeoutMs = this.#options.startTimeoutMs ?? 20_000;
+    await within(Promise.race([this.#ready, early]), timeoutMs, "The start of the server").catch((error: Error) => {
+      throw new Error(`${error.message}\n${this.lines.slice(-LINES_SHOWN).join("\n")}`);
+    });
     early.catch(() => undefined);
     return this;
   }
@@ -155,6 +161,16 @@ export class Server {
   /** SIGKILL, at once. */
   async kill(): Promise<Exit> {
     return this.stop("SIGKILL");
+  }
+
+  /** SIGSTOP: its connections stay open and nothing moves until `resume()`. */
+  pause(): void {
+    this.#child.kill("SIGSTOP");
+  }
+
+  /** SIGCONT. */
+  resume(): void {
+    this.#child.kill("SIGCONT");
   }
 
   /** A new process on the same data folder and port, not yet ready; this one must have ended. */

@@ -1,5 +1,5 @@
 /**
- * One person in the crash drill, with `@stomp/stompjs` as their client: subscribes by position, sends under
+ * One person in a drill, with `@stomp/stompjs` as their client: subscribes by position, sends under
  * their own message ids, sends again what was not receipted, and writes down everything for the checker.
  */
 import { createHash } from "node:crypto";
@@ -13,7 +13,10 @@ import type { Random } from "./random.ts";
 const PENDING_MOST = 50;
 
 /** How many stay away for how long after their connection ended. */
-const AWAY = { share: 0.3, lowMs: 2_000, highMs: 8_000 } as const;
+const AWAY: Away = { share: 0.3, lowMs: 2_000, highMs: 8_000 };
+
+/** Pause between two messages of a person, ms. */
+const PACE: Pace = { lowMs: 20, highMs: 120 };
 
 /** Pause before a refused SEND or a failed REST call is tried again, ms. */
 const RETRY_MS = 100;
@@ -23,7 +26,40 @@ export function digest(body: Uint8Array | string): string {
   return createHash("md5").update(body).digest("base64");
 }
 
+/** How long a person says nothing after a message, ms. */
+export interface Pace {
+  readonly lowMs: number;
+  readonly highMs: number;
+}
+
+/** The share of ended connections after which a person stays away, and for how long, ms. */
+export interface Away extends Pace {
+  readonly share: number;
+}
+
+/** An answer to a message, as the person heard it. */
+export interface Receipted {
+  readonly room: string;
+  readonly level: "stored" | "accepted";
+  /** When the message was first said and when this answer came, by `performance.now()`. */
+  readonly saidAtMs: number;
+  readonly atMs: number;
+}
+
+/** Who a person is, and where and how they talk. */
+export interface ParticipantOptions {
+  readonly id: string;
+  readonly rooms: readonly string[];
+  readonly address: Address;
+  readonly random: Random;
+  readonly pace?: Pace;
+  readonly away?: Away;
+  /** Hears of every answer. */
+  readonly onReceipt?: (receipted: Receipted) => void;
+}
+
 interface Message extends Sending {
+  readonly saidAtMs: number;
   readonly bodies: string[];
   readonly stored: Place[];
   readonly accepted: Place[];
@@ -74,13 +110,22 @@ export class Participant {
   readonly faults: string[] = [];
   connections = 0;
   notRecovered = 0;
+  /** Entries that were shown to it. */
+  heard = 0;
   readonly #rooms: readonly Listening[];
   readonly #address: Address;
   readonly #random: Random;
+  readonly #pace: Pace;
+  readonly #away: Away;
+  readonly #onReceipt: (receipted: Receipted) => void;
   readonly #client: Client;
   readonly #pending = new Map<string, Message>();
   readonly #done: Message[] = [];
   readonly #orders = new Map<string, number>();
+  /** SUBSCRIBEs without an answer: receipt → what is sent again when it is refused. */
+  readonly #subscribing = new Map<string, () => void>();
+  /** Keys of refused messages that wait for their next try. */
+  readonly #waiting = new Set<string>();
   /** REST calls without an answer. */
   #posts = 0;
   /** How long to stay away before the next connection, ms. */
@@ -89,10 +134,13 @@ export class Participant {
   #tries = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(options: { id: string; rooms: readonly string[]; address: Address; random: Random }) {
+  constructor(options: ParticipantOptions) {
     this.id = options.id;
     this.#address = options.address;
     this.#random = options.random;
+    this.#pace = options.pace ?? PACE;
+    this.#away = options.away ?? AWAY;
+    this.#onReceipt = options.onReceipt ?? (() => undefined);
     // Half of them read each room from its beginning, half from now on.
     const origin = this.#random.chance(0.5) ? { offset: 0, term: 0 } : undefined;
     this.#rooms = options.rooms.map((room) => ({ room, events: [], position: origin }));
@@ -155,7 +203,9 @@ export class Participant {
 
   #connected(): void {
     this.connections++;
-    this.#awayMs = this.#random.chance(AWAY.share) ? this.#random.whole(AWAY.lowMs, AWAY.highMs) : 0;
+    const { share, lowMs, highMs } = this.#away;
+    this.#awayMs = this.#random.chance(share) ? this.#random.whole(lowMs, highMs) : 0;
+    this.#subscribing.clear();
     this.#client.subscribe("/user/queue/errors", (message) => this.#refused(message), { id: "errors" });
     for (const [at, listening] of this.#rooms.entries()) this.#subscribe(listening, `sub-${at}`);
     for (const message of this.#pending.values()) this.#transmit(message);
@@ -166,7 +216,9 @@ export class Participant {
     const from = after ? { "after-offset": String(after.offset), "after-term": String(after.term) } : undefined;
     const receipt = `s${++this.#tries}`;
     listening.events.push({ kind: "subscribe", after });
+    this.#subscribing.set(receipt, () => this.#subscribe(listening, id));
     this.#client.watchForReceipt(receipt, ({ headers }) => {
+      this.#subscribing.delete(receipt);
       if (from) return;
       const head = placeOf(headers, "head-");
       listening.events.push({ kind: "head", head });
@@ -189,6 +241,7 @@ export class Participant {
       this.faults.push(`${this.id}: the subscription of ${listening.room} ended: ${message.headers.code}`);
     } else {
       const item = itemOf(message);
+      this.heard++;
       listening.events.push({ kind: "entry", item });
       listening.position = { offset: item.offset, term: item.term };
     }
@@ -196,7 +249,7 @@ export class Participant {
 
   /** Says something and comes back after a while. */
   #speak(): void {
-    this.#timer = setTimeout(() => this.#speak(), this.#random.whole(20, 120));
+    this.#timer = setTimeout(() => this.#speak(), this.#random.whole(this.#pace.lowMs, this.#pace.highMs));
     if (this.#pending.size >= PENDING_MOST) return;
     const { room } = this.#random.pick(this.#rooms);
     const key = `${this.id}-${++this.#sent}`;
@@ -214,6 +267,7 @@ export class Participant {
     if (order !== undefined) this.#orders.set(room, order);
     const ackLevel = this.#random.chance(0.1) ? "accepted" : "stored";
     return {
+      saidAtMs: performance.now(),
       room,
       sender: this.id,
       key,
@@ -251,22 +305,43 @@ export class Participant {
 
   #answered(message: Message, place: Place): void {
     message[message.ackLevel].push(place);
+    this.#tell(message, message.ackLevel);
     if (this.#pending.delete(message.key)) this.#done.push(message);
+  }
+
+  #tell({ room, saidAtMs }: Message, level: "stored" | "accepted"): void {
+    this.#onReceipt({ room, level, saidAtMs, atMs: performance.now() });
   }
 
   #refused({ headers }: IMessage): void {
     const code = headers.code ?? "";
     this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
+    if (/queue-full|store-unavailable/.test(code) && !(Number(headers["retry-after"]) > 0))
+      this.faults.push(`${this.id}: refused for now, and not told when to come again: ${JSON.stringify(headers)}`);
+    const receipt = headers["receipt-id"] ?? "";
+    if (this.#subscribing.has(receipt)) this.#subscribeLater(receipt, headers["retry-after"]);
     const message = this.#pending.get(headers["client-message-id"] ?? "");
     if (!message) return;
     // Later ones may have been taken meanwhile: its place among them is no longer promised.
     this.#pending.set(message.key, Object.assign(message, { order: undefined }));
-    setTimeout(
-      () => {
-        if (this.#client.connected && this.#pending.has(message.key)) this.#transmit(message);
-      },
-      Number(headers["retry-after"] ?? RETRY_MS),
-    );
+    // One try for all that was refused under this key.
+    if (this.#waiting.has(message.key)) return;
+    this.#waiting.add(message.key);
+    const again = (): void => {
+      this.#waiting.delete(message.key);
+      if (this.#client.connected && this.#pending.has(message.key)) this.#transmit(message);
+    };
+    setTimeout(again, Number(headers["retry-after"] ?? RETRY_MS));
+  }
+
+  /** Asks again for a subscription that was refused for now, on the same connection or not at all. */
+  #subscribeLater(receipt: string, retryAfter: string | undefined): void {
+    const again = (): void => {
+      const subscribe = this.#subscribing.get(receipt);
+      if (!this.#subscribing.delete(receipt) || !this.#client.connected) return;
+      subscribe?.();
+    };
+    setTimeout(again, Number(retryAfter ?? RETRY_MS));
   }
 
   /** The same over REST, again and again until it is answered. */
@@ -281,6 +356,7 @@ export class Participant {
         const answer = await call<Place>(this.#address, `POST /api/rooms/${message.room}/messages`, options);
         if (answer.status === 201) {
           message.stored.push({ offset: answer.body.offset, term: answer.body.term });
+          this.#tell(message, "stored");
           break;
         }
         if (answer.status < 500 && answer.status !== 429) {
