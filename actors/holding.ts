@@ -27,6 +27,8 @@ export class Holding {
   /** Another holds the lock, or another term is in force: the shard is not ours as it was. */
   readonly #onLost: (why: string) => void;
   #lease: Lease | undefined;
+  #getting: Promise<Lease | undefined> | undefined;
+  #released = false;
   #term = 0;
   #timer: Timer | undefined;
   #waiting: (() => void)[] = [];
@@ -49,16 +51,32 @@ export class Holding {
   }
 
   /** The lock: renewed if it is held, else taken; undefined when another has it. */
-  async get(): Promise<Lease | undefined> {
+  get(): Promise<Lease | undefined> {
+    // One at a time: of two, the later might lose the lock that the earlier took.
+    this.#getting ??= this.#get().finally(() => {
+      this.#getting = undefined;
+    });
+    return this.#getting;
+  }
+
+  async #get(): Promise<Lease | undefined> {
     const { leases } = this.#host;
-    if (this.#lease) this.#lease = await leases.renew(this.#lease);
-    this.#lease ??= await leases.acquire(this.#shard);
+    const renewed = this.#lease && (await leases.renew(this.#lease));
+    const lease = renewed ?? (await leases.acquire(this.#shard));
+    if (this.#released && lease) await leases.release(lease);
+    this.#lease = this.#released ? undefined : lease;
     return this.#lease;
+  }
+
+  /** Whether the lock was given up for good. */
+  get released(): boolean {
+    return this.#released;
   }
 
   /** Keeps the lock from now on, under `term`. */
   keep(term: number): void {
     this.pause();
+    if (this.#released) return;
     this.#term = term;
     this.#wake();
     if (this.#host.bus.shared) this.#schedule(RENEW_MS);
@@ -110,6 +128,7 @@ export class Holding {
   /** Gives the lock up. */
   async release(): Promise<void> {
     this.pause();
+    this.#released = true;
     const lease = this.#lease;
     this.#lease = undefined;
     if (lease) await this.#host.leases.release(lease);

@@ -47,6 +47,12 @@ export class Mailbox {
     this.drain();
   }
 
+  /** Lets a posting wait that was taken before; it is one of those that the writer's bound counts. */
+  repost(item: Posting): void {
+    this.#tasks.push({ posting: item });
+    this.drain();
+  }
+
   /** Runs `run` in its turn; `fail` hears why it never will. */
   ask(run: () => void | Promise<void>, fail: (refusal: Refusal) => void): void {
     if (this.full) return fail(new Refusal("queue-full", undefined, 1_000));

@@ -266,8 +266,12 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
 
   /** A SEND or a REST post; its reply hears the outcome. */
   post(roomId: string, item: Posting): void {
+    this.#give(item, () => this.room(roomId).post(item));
+  }
+
+  #give(item: Posting, give: () => void): void {
     try {
-      this.room(roomId).post(item);
+      give();
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       answerRefused(item, error);
@@ -285,7 +289,7 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
       item.bytes = 0;
       item.entry = undefined;
       item.derived = undefined;
-      this.post(roomId, item);
+      this.#give(item, () => this.room(roomId).repost(item));
     }
   }
 
@@ -373,8 +377,6 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
         return this.registry.get(notice.connection)?.end("closed-by-admin");
     }
   }
-
-  // ─── Signals from clients ───
 
   /** A room that the user may see; signals do not stand in the line of its commands. */
   async #seen(roomId: string, user: string): Promise<Room> {

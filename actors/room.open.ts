@@ -22,13 +22,14 @@ export interface Opened {
 export async function openRoom(room: Room): Promise<Opened | undefined> {
   const { archive } = room.host;
   await room.shard.admitted(room.id);
+  const { term } = room.shard;
   const record = await archive.room(room.id);
   if (!record || record.deletedAt !== undefined) return undefined;
   const head = await archive.head(room.id);
   await reapply(room, head);
   const state = new RoomState(record, head);
   await loadMembers(room, state);
-  return adoptHot(room, state);
+  return adoptHot(room, state, term);
 }
 
 async function loadMembers(room: Room, state: RoomState): Promise<void> {
@@ -79,18 +80,21 @@ async function derivedOf(room: Room, entries: readonly Entry[], fates: KnownFate
 }
 
 /** What the hot log has beyond the archive goes to the writer as it stands; the head is its last. */
-async function adoptHot(room: Room, state: RoomState): Promise<Opened | undefined> {
+async function adoptHot(room: Room, state: RoomState, term: number): Promise<Opened | undefined> {
   const { bus, limits } = room.host;
   const { shard } = room;
   const archived = { offset: state.offset, term: state.headTerm };
   const hot = (await bus.headsOf(shard.id, [room.id])).get(room.id);
+  requireCurrent(room, term);
   // A term above one's own: somebody else owns the shard (rule 3).
   if (Math.max(archived.term, hot?.term ?? 0) > shard.term) return anew(room, "the log has entries of a higher term");
   if (!hot) return { state, unstored: [], hotHead: false, sealed: !shard.unsealed(room.id, archived) };
   const entries = hot.offset > state.offset ? await bus.log(room.id, state.offset, limits.pendingEntries) : [];
+  requireCurrent(room, term);
   if (!follows(state, hot, entries)) {
     // The hot log lost data, or what it has was refused by the archive: nothing of it can be stored.
-    await bus.clear(shard.id, shard.term, room.id, hot);
+    await bus.clear(shard.id, term, room.id, hot);
+    requireCurrent(room, term);
     // Other rooms may have lost theirs, too: unless all are known to, the shard is owned again.
     if (bus.shared && shard.lossy < shard.term) return anew(room, "the hot log lost data of a room");
     return { state, unstored: [], hotHead: false, sealed: !shard.unsealed(room.id, archived) };
@@ -100,8 +104,17 @@ async function adoptHot(room: Room, state: RoomState): Promise<Opened | undefine
   if (sealed) return { state, unstored, hotHead: true, sealed };
   // It may have lost its last entries: what is left of it is stored before the room opens, and then begins anew.
   await storeTail(room, unstored);
-  await bus.clear(shard.id, shard.term, room.id, hot);
+  requireCurrent(room, term);
+  await bus.clear(shard.id, term, room.id, hot);
+  requireCurrent(room, term);
   return openRoom(room);
+}
+
+/** Ends an opening that went on after its room was closed: another one is under way, perhaps under a new term. */
+function requireCurrent(room: Room, term: number): void {
+  if (room.status === "closed" || room.shard.term !== term) {
+    throw new Refusal("store-unavailable", "The room is being reopened.", 1_000);
+  }
 }
 
 /** Owns the shard again; the room opens then. */

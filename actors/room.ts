@@ -114,6 +114,12 @@ export class Room implements Stored {
     this.#mailbox.post(item);
   }
 
+  /** Takes a posting that was taken before the room opened anew. */
+  repost(item: Posting): void {
+    if (this.status === "closed") return answerRefused(item, reopening());
+    this.#mailbox.repost(item);
+  }
+
   /** Runs `work` in the room's order, once it is open. Rejects with a `Refusal` when the room is not there. */
   ask<T>(work: (state: RoomState) => T | Promise<T>): Promise<T> {
     if (this.status === "closed") return Promise.reject(reopening());
@@ -339,7 +345,6 @@ export class Room implements Stored {
     this.shard.conflicted(this, postings);
   }
 
-  /** Tells who waits for the room to be settled. */
   #wake(): void {
     if (this.pending > 0 || this.#waiting.length === 0) return;
     const waiting = this.#waiting;
@@ -371,7 +376,6 @@ export class Room implements Stored {
     this.#end(reopening());
   }
 
-  /** Takes the postings that wait, for the next opening of the room. */
   takeWaiting(): Posting[] {
     return this.#mailbox.takePostings();
   }
@@ -379,6 +383,11 @@ export class Room implements Stored {
   #end(refusal: Refusal): void {
     if (this.status === "closed") return;
     this.status = "closed";
+    // Left by a room that closes while its first entry is being stored: nobody was shown any of it.
+    for (const item of this.takeDecided()) {
+      this.host.writer.release(item.bytes);
+      answerRefused(item, refusal);
+    }
     this.#duplicates.clear();
     this.presence.clear();
     this.host.forget(this);

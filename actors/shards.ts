@@ -89,6 +89,7 @@ export class Shard implements RoomShard {
 
   async #own(): Promise<void> {
     for (let pauseMs = AGAIN_MS; ; pauseMs = Math.min(AGAIN_MS_MOST, pauseMs * 2)) {
+      if (this.#holding.released) return;
       try {
         if (await this.#tryToOwn()) return;
       } catch (error) {

@@ -54,6 +54,8 @@ export class Sleeper {
       if (this.#stopped || rooms.has(id)) return;
       try {
         await bus.stored(shard.id, term, id, state.stored);
+        // Opened again meanwhile, it may rely on its head being there.
+        if (this.#stopped || rooms.has(id)) return;
         await bus.sleep(shard.id, term, id, state.stored);
       } catch (error) {
         log.warn({ room: id, err: error }, "a room's hot log was not put away; asking again");

@@ -83,6 +83,7 @@ export class Watch {
   async #headsOf(shard: Shard, audiences: readonly Audience[]): Promise<void> {
     const { term } = shard;
     const before = audiences.map((audience) => audience.position ?? ORIGIN);
+    const accepted = audiences.map(({ room }) => this.#accepted(room));
     const heads = await this.#host.bus.headsOf(
       shard.id,
       audiences.map(({ room }) => room),
@@ -93,9 +94,16 @@ export class Watch {
       if (!same(here, before[at] as Position)) continue;
       const head = heads.get(audience.room);
       const room = this.#host.rooms.get(audience.room);
-      if (room?.status === "open" && shard.term === term) this.#compareOwn(shard, room, head);
-      else if (head && head.offset > here.offset) audience.fill();
+      const was = accepted[at];
+      if (room?.status === "open" && shard.term === term) {
+        if (was && same(was, room.state.accepted)) this.#compareOwn(shard, room, head);
+      } else if (head && head.offset > here.offset) audience.fill();
     }
+  }
+
+  #accepted(roomId: string): Position | undefined {
+    const room = this.#host.rooms.get(roomId);
+    return room?.status === "open" ? room.state.accepted : undefined;
   }
 
   /** The owner's own room: another head under its own term says that the hot log lost data. */
