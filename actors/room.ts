@@ -383,8 +383,8 @@ export class Room implements Stored {
   #end(refusal: Refusal): void {
     if (this.status === "closed") return;
     this.status = "closed";
-    // Left by a room that closes while its first entry is being stored: nobody was shown any of it.
-    for (const item of this.takeDecided()) {
+    // Left by a room that closes while its first entry is stored; what a sealed one decided is with its shard.
+    for (const item of this.#sealed ? [] : this.takeDecided()) {
       this.host.writer.release(item.bytes);
       answerRefused(item, refusal);
     }
