@@ -30,7 +30,7 @@ export interface AudienceHost {
 
 /** Most bytes of the ring: it is sent in one turn, and must fit a socket's buffer. */
 const RING_BYTES = 262_144;
-/** Most removals remembered; beyond it every replay under way is told to start again. */
+/** Most removals remembered; one that is not may refuse a subscription under way, which its client opens again. */
 const REMOVALS_MOST = 1_024;
 /** Most pages read to fill one gap; a longer one is told as lost. */
 const FILL_PAGES = 64;
@@ -51,6 +51,13 @@ export class Audience {
   #ringBytes = 0;
   /** Users removed while this audience is here, with the offset of the entry. */
   readonly #removals = new Map<string, number>();
+  /** Highest offset seen before there was a position. */
+  #early = 0;
+  /** Those who wait until all up to an offset was taken. */
+  #reaching: { readonly offset: number; readonly done: (reached: boolean) => void }[] = [];
+  /** Highest offset of a removal that is not remembered any more. */
+  #forgotten = 0;
+  #closed = false;
   #filling = false;
   /** A pack came while a gap was being filled. */
   #missed = false;
@@ -60,14 +67,59 @@ export class Audience {
     this.#host = host;
   }
 
-  /** Starts at the owner's answer, if this is the first. */
+  /** Starts at the owner's answer, if this is the first. What came over the bus before that is fetched. */
   grant(at: Position): void {
-    if (!this.position) this.position = at;
+    if (this.position) return;
+    this.position = at;
+    if (this.#early > at.offset) this.fill();
   }
 
-  /** Whether the user was removed by an entry after `offset`. */
+  /**
+   * Resolves once everything up to `offset` was taken, the member entries there included; false when the chain
+   * broke meanwhile, or it took longer than `withinMs`.
+   */
+  reach(offset: number, withinMs: number): Promise<boolean> {
+    if ((this.position ?? ORIGIN).offset >= offset) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const { clock } = this.#host;
+      const done = (reached: boolean): void => {
+        clock.cancel(timer);
+        resolve(reached);
+      };
+      const waiting = { offset, done };
+      const timer = clock.after(withinMs, () => {
+        this.#reaching = this.#reaching.filter((one) => one !== waiting);
+        resolve(false);
+      });
+      this.#reaching.push(waiting);
+      this.#missed = true;
+      this.fill();
+    });
+  }
+
+  #reached(): void {
+    const here = (this.position ?? ORIGIN).offset;
+    const done = this.#reaching.filter(({ offset }) => offset <= here);
+    if (done.length === 0) return;
+    this.#reaching = this.#reaching.filter(({ offset }) => offset > here);
+    for (const one of done) one.done(true);
+  }
+
+  /** Nobody listens any more: who waits is told, and nothing more is fetched. */
+  close(): void {
+    this.#closed = true;
+    this.#giveUp();
+  }
+
+  #giveUp(): void {
+    const waiting = this.#reaching;
+    this.#reaching = [];
+    for (const one of waiting) one.done(false);
+  }
+
+  /** Whether the user was removed by an entry after `offset`; also where that is not remembered. */
   removedAfter(user: string, offset: number): boolean {
-    return (this.#removals.get(user) ?? 0) > offset;
+    return Math.max(this.#removals.get(user) ?? 0, this.#forgotten) > offset;
   }
 
   /** The entries after `offset` up to `position`, if all of them are in memory. */
@@ -88,7 +140,10 @@ export class Audience {
   /** Takes a pack from the bus. */
   take(pack: Pack): void {
     const here = this.position;
-    if (!here) return;
+    if (!here) {
+      this.#early = Math.max(this.#early, (pack.entries[pack.entries.length - 1] as Entry).offset);
+      return;
+    }
     if (this.#filling) {
       this.#missed = true;
       return;
@@ -98,15 +153,15 @@ export class Audience {
     if (first.offset === here.offset + 1 && pack.prevTerm === here.term) return this.#deliver(pack.entries);
     if (last.offset <= here.offset) {
       // A foreign term at an offset we passed is proof of a broken chain; anything else is old news.
-      if (last.term > here.term) this.#lost(positionOf(last));
+      if (last.term > here.term) this.lost(positionOf(last));
       return;
     }
     if (first.offset <= here.offset) {
       const fresh = pack.entries.slice(here.offset + 1 - first.offset);
       if ((fresh[0] as Entry).prevTerm === here.term) return this.#deliver(fresh);
-      return this.#lost(positionOf(last));
+      return this.lost(positionOf(last));
     }
-    if (first.offset === here.offset + 1) return this.#lost(positionOf(last));
+    if (first.offset === here.offset + 1) return this.lost(positionOf(last));
     this.fill();
   }
 
@@ -131,8 +186,11 @@ export class Audience {
 
   #remember(user: string, offset: number): void {
     if (this.#removals.size >= REMOVALS_MOST) {
-      const oldest = this.#removals.keys().next().value;
-      if (oldest !== undefined) this.#removals.delete(oldest);
+      const [oldest] = this.#removals;
+      if (oldest) {
+        this.#forgotten = Math.max(this.#forgotten, oldest[1]);
+        this.#removals.delete(oldest[0]);
+      }
     }
     this.#removals.set(user, offset);
   }
@@ -141,6 +199,7 @@ export class Audience {
     const last = entries[entries.length - 1];
     if (!last) return;
     this.position = { offset: last.offset, term: last.term };
+    if (this.#reaching.length > 0) this.#reached();
     if (this.logs > 0) this.#host.counters.delivered += this.#host.fanout.entries(this.room, entries);
     for (const entry of entries) {
       this.#ring.push(entry);
@@ -157,11 +216,15 @@ export class Audience {
     this.#ring.splice(0, drop);
   }
 
-  #lost(head: Position): void {
+  /** The position is not on the log, by proof (rule 6): every local subscription is told, and goes on from `head`. */
+  lost(head: Position): void {
     this.#host.log.warn({ room: this.room, at: this.position, head }, "the chain of a room broke");
     this.#ring = [];
     this.#ringBytes = 0;
     this.position = head;
+    // A removal that was lost is none.
+    for (const [user, offset] of this.#removals) if (offset > head.offset) this.#removals.delete(user);
+    this.#giveUp();
     this.#host.broken(this.room, head);
   }
 
@@ -178,7 +241,7 @@ export class Audience {
         this.#host.log.warn({ room: this.room, err: error }, "a gap was not filled; asking again");
         this.#host.clock.after(FILL_AGAIN_MS, () => {
           this.#filling = false;
-          this.fill();
+          if (!this.#closed) this.fill();
         });
       },
     );
@@ -199,7 +262,7 @@ export class Audience {
       if (!first) return;
       if (first.offset !== here.offset + 1 || first.prevTerm !== here.term) {
         const last = page[page.length - 1] as Entry;
-        return this.#lost(positionOf(last));
+        return this.lost(positionOf(last));
       }
       this.#deliver(page);
     }

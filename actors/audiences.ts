@@ -1,12 +1,14 @@
 /** The local audiences of one node: who may listen to a room, who is here, and who has to go. */
 
 import type { Archive } from "./archive.ts";
+import { OWNER_MS, pause } from "./asking.ts";
 import { Audience, type AudienceHost } from "./audience.ts";
 import type { Bus } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 import { Refusal } from "./codes.ts";
 import type { Connection } from "./connection.ts";
 import type { Counters } from "./counters.ts";
+import { Crowds, type CrowdsHost } from "./crowds.ts";
 import { isRoomId, type Position } from "./entry.ts";
 import type { Claims } from "./identity.ts";
 import type { Limits } from "./limits.ts";
@@ -14,11 +16,12 @@ import type { Fanout } from "./link.ts";
 import type { Log } from "./log.ts";
 import type { RoomPresence } from "./presence.ts";
 import type { Registry } from "./registry.ts";
+import type { Grant, Remote } from "./remote.ts";
 import type { Room } from "./room.ts";
 import { endSubscription } from "./subscribe.ts";
 
 /** What the audiences need of their node. */
-export interface AudiencesHost {
+export interface AudiencesHost extends CrowdsHost {
   readonly archive: Archive;
   readonly bus: Bus;
   readonly fanout: Fanout;
@@ -28,16 +31,23 @@ export interface AudiencesHost {
   readonly counters: Counters;
   readonly registry: Registry;
   readonly rooms: ReadonlyMap<string, Room>;
-  room(id: string): Room;
+  /** Asks the owners of rooms. */
+  readonly remote: Pick<Remote, "grant" | "strangers" | "present">;
 }
+
+/** Users asked about at once after a chain broke. */
+const STRANGERS_PAGE = 500;
 
 /** All audiences of one node. */
 export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
   readonly #host: AudiencesHost;
   readonly #byRoom = new Map<string, Audience>();
+  /** Tells the owners of rooms who is here. */
+  readonly crowds: Crowds;
 
   constructor(host: AudiencesHost) {
     this.#host = host;
+    this.crowds = new Crowds(host, (room) => this.#byRoom.get(room)?.signals ?? 0);
   }
 
   /** The audience of a room, if anybody listens here. */
@@ -71,13 +81,7 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
 
   /** Tells a room that opens who is here already: after an owner change it knows nobody. */
   introduce(roomId: string, presence: RoomPresence): void {
-    if ((this.#byRoom.get(roomId)?.logs ?? 0) === 0) return;
-    for (const connection of this.#host.registry.all()) {
-      for (const one of connection.subscriptions) {
-        if (one.kind !== "log" || one.subject !== roomId || one.state !== "live") continue;
-        presence.arrive(connection.user, connection.claims?.name ?? connection.user);
-      }
-    }
+    this.crowds.introduce(roomId, presence);
   }
 
   /**
@@ -103,35 +107,63 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
   unheard(audience: Audience): void {
     if (this.#byRoom.get(audience.room) !== audience) return;
     this.#byRoom.delete(audience.room);
+    audience.close();
     this.#host.bus.leave(audience.room);
   }
 
-  /** Grants in this turn, if the audience is at a position and the room is awake; throws the refusal. */
-  grantNow(audience: Audience, user: string): boolean {
+  /**
+   * Grants in this turn, if the room is owned here, is awake, and the audience is at its head; answers where it
+   * granted. Throws the refusal.
+   */
+  grantNow(audience: Audience, user: string): number | undefined {
     const room = this.#host.rooms.get(audience.room);
-    if (!audience.position || room?.status !== "open") return false;
+    if (!audience.position || room?.status !== "open" || !room.shard.holds) return undefined;
+    if (audience.position.offset < room.state.accepted.offset) return undefined;
     room.state.requireSight(user);
-    return true;
+    return room.state.accepted.offset;
   }
 
-  /** Grants once the room is awake and its packs are sure to come. Rejects with the refusal. */
-  async grant(audience: Audience, user: string): Promise<void> {
+  /**
+   * Grants once the owner said so, the audience is where the owner was then, and the room's packs are sure to
+   * come; answers the offset from which on a removal holds. Rejects with the refusal.
+   */
+  async grant(audience: Audience, user: string): Promise<number> {
     if (!isRoomId(audience.room)) throw new Refusal("room-not-found");
-    await this.#host.bus.join(audience.room);
-    await this.#host.room(audience.room).ask((state) => {
-      state.requireSight(user);
-      // In the turn in which the position is read: what is accepted after it is published to this audience.
-      audience.grant(state.accepted);
-    });
+    const { bus, clock, remote } = this.#host;
+    const untilMs = clock.monotonic() + OWNER_MS;
+    await bus.join(audience.room);
+    for (;;) {
+      const before = audience.position;
+      // Where this node owns the room, in the turn in which its head is read: what comes after it is published.
+      const grant = await remote.grant(audience.room, user, ({ accepted }) => audience.grant(accepted));
+      if (await this.#catchUpTo(audience, grant, { before, untilMs })) return grant.accepted.offset;
+      if (clock.monotonic() >= untilMs) throw new Refusal("store-unavailable", undefined, 1_000);
+      await pause(clock);
+    }
+  }
+
+  /** Brings an audience to where its owner granted; false when it must be asked again. */
+  #catchUpTo(
+    audience: Audience,
+    { accepted, head, term }: Grant,
+    asked: { readonly before: Position | undefined; readonly untilMs: number },
+  ): Promise<boolean> {
+    const here = audience.position ?? accepted;
+    // An owner that another one followed.
+    if (term < here.term) return Promise.resolve(false);
+    // Rule 6: what was taken before the owner was asked, and is beyond all it decided, is not on the log.
+    const beyond = asked.before !== undefined && asked.before.offset > head.offset;
+    if (beyond || (here.offset === accepted.offset && here.term !== accepted.term)) audience.lost(accepted);
+    return audience.reach(accepted.offset, asked.untilMs - this.#host.clock.monotonic());
   }
 
   /** A log subscription of the user is live here. */
   arrived(roomId: string, claims: Claims): void {
-    this.#host.rooms.get(roomId)?.presence.arrive(claims.sub, claims.name);
+    this.crowds.arrived(roomId, claims.sub);
   }
 
   departed(roomId: string, user: string): void {
-    this.#host.rooms.get(roomId)?.presence.depart(user);
+    this.crowds.departed(roomId, user);
   }
 
   expel(roomId: string, user: string): void {
@@ -165,6 +197,27 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
         if (one.state !== "live") continue;
         this.#host.counters.unrecovered++;
         connection.link.resumed(one, false, head);
+      }
+    }
+    void this.#sift(roomId, this.#byRoom.get(roomId));
+  }
+
+  /** Asks the owner again who may be here: a removal may be among what was lost. */
+  async #sift(roomId: string, audience: Audience | undefined): Promise<void> {
+    const users = new Set<string>();
+    for (const { user, subscriptions } of this.#host.registry.all()) {
+      if (subscriptions.some(({ subject, kind }) => subject === roomId && kind !== "queue")) users.add(user);
+    }
+    const waiting = [...users];
+    while (waiting.length > 0 && audience !== undefined && this.#byRoom.get(roomId) === audience) {
+      const some = waiting.slice(0, STRANGERS_PAGE);
+      try {
+        for (const user of await this.#host.remote.strangers(roomId, some)) this.expel(roomId, user);
+        waiting.splice(0, some.length);
+      } catch (error) {
+        if (error instanceof Refusal && error.code === "room-not-found") return this.dissolve(roomId);
+        this.#host.log.warn({ room: roomId, err: error }, "it is not known who may be in a room; asking again");
+        await pause(this.#host.clock);
       }
     }
   }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { assertSameEntries } from "./archive.conformance.samples.ts";
+import { nodes } from "./bus.conformance.nodes.ts";
 import { type BusUnderTest, type Check, packOf, ROOM, type Scene, wire } from "./bus.conformance.wire.ts";
 import type { Bus, Pack } from "./bus.ts";
 import { type Entry, type Position, shardOf } from "./entry.ts";
@@ -40,6 +41,7 @@ export function busConformance(name: string, open: OpenBus): void {
     sleeping(check);
     clearing(check);
     wire(check);
+    nodes(check);
   });
 }
 

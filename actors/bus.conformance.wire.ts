@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { assertSameEntries, sampleEntry } from "./archive.conformance.samples.ts";
 import type { Bus, BusReceiver, Notice, Pack, Signal, Taking } from "./bus.ts";
 import type { Limits } from "./limits.ts";
+import type { Word } from "./words.ts";
 
 /** An empty hub of its own for one test. */
 export interface BusUnderTest {
@@ -11,6 +12,10 @@ export interface BusUnderTest {
   connect(): Promise<Bus>;
   /** Lets this node hold a shard's lock; answers the lock's value. */
   lock(shard: number): Promise<string>;
+  /** Lets so many ms pass by the clock of the hub. */
+  elapse(ms: number): Promise<void>;
+  /** Forgets everything, as a store that comes back empty. */
+  wipe(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -41,10 +46,24 @@ export function packOf(room: string, first: number, last: number, over: Partial<
   return { room, prevTerm, entries, opening: false, ...rest };
 }
 
+/** A word and who said it. */
+export interface Told {
+  readonly from: string;
+  readonly word: Word;
+}
+
+/** All that a receiver hears. */
+export type Heard = Pack | Signal | Notice | Told | "gap";
+
 /** A receiver that keeps what it hears, and lets a test wait for it. */
 export class Ear implements BusReceiver {
-  readonly heard: (Pack | Signal | Notice | "gap")[] = [];
+  readonly name: string;
+  readonly heard: Heard[] = [];
   #waiting: (() => void)[] = [];
+
+  constructor(name = "n1") {
+    this.name = name;
+  }
 
   onPack(pack: Pack): void {
     this.#hear(pack);
@@ -58,11 +77,15 @@ export class Ear implements BusReceiver {
     this.#hear(notice);
   }
 
+  onWord(from: string, word: Word): void {
+    this.#hear({ from, word });
+  }
+
   onGap(): void {
     this.#hear("gap");
   }
 
-  #hear(one: Pack | Signal | Notice | "gap"): void {
+  #hear(one: Heard): void {
     this.heard.push(one);
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -155,6 +178,7 @@ export function wire(check: Check): void {
       done = resolve;
     });
     bus.receive({
+      name: "n1",
       onPack: () => {
         order.push("pack in");
         bus.signal([signalOf(ROOM, "alice")]);
@@ -163,14 +187,19 @@ export function wire(check: Check): void {
       },
       onSignals: () => void order.push("signal"),
       onNotice: () => {
-        order.push("notice");
+        order.push("notice in");
+        bus.tell("n1", { kind: "whoIsThere", rooms: [ROOM] });
+        order.push("notice out");
+      },
+      onWord: () => {
+        order.push("word");
         done();
       },
       onGap: () => void order.push("gap"),
     });
     await send(bus, shard, [packOf(ROOM, 1, 1, { opening: true })]);
     await ended;
-    assert.deepEqual(order, ["pack in", "pack out", "signal", "notice"]);
+    assert.deepEqual(order, ["pack in", "pack out", "signal", "notice in", "notice out", "word"]);
   });
 }
 

@@ -9,12 +9,17 @@ import { LIMITS, type Limits } from "./limits.ts";
 const SHARDS = 8;
 
 function underTest(limits: Limits, shared: boolean): BusUnderTest {
-  const hub = new MemoryHub(SHARDS, limits, { shared });
+  let nowMs = 0;
+  const hub = new MemoryHub(SHARDS, limits, { shared, now: () => nowMs });
   return {
     shards: hub.shards,
     connect: async () => hub.connect(),
     // One process is its own arbiter: the fence of this backend is the term alone.
     lock: async () => "lock",
+    elapse: async (ms) => {
+      nowMs += ms;
+    },
+    wipe: async () => hub.wipe(),
     close: async () => {
       for (const handle of [...hub.handles]) await handle.close();
     },

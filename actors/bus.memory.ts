@@ -6,10 +6,23 @@
  * stored entry: `take` answers that its predecessor's term ended in order ("intact" in the protocol).
  * A shared hub stands for a store of its own: there a shard without a term is one that was lost.
  */
-import type { AppendAnswer, Bus, BusReceiver, Notice, Owner, Pack, Signal, Taken, Taking } from "./bus.ts";
+import type {
+  AppendAnswer,
+  Beat,
+  Bus,
+  BusReceiver,
+  Living,
+  Notice,
+  Owner,
+  Pack,
+  Signal,
+  Taken,
+  Taking,
+} from "./bus.ts";
 import type { Entry, Position } from "./entry.ts";
 import { entryBytes, shardOf } from "./entry.ts";
 import type { Limits } from "./limits.ts";
+import type { Word } from "./words.ts";
 
 interface HotRoom {
   /** Rising without gap; the last is the head. */
@@ -27,22 +40,39 @@ interface HotShard {
   readonly dirty: Set<string>;
 }
 
+/** What a hub may be told. */
+export interface HubOptions {
+  /** Takes a shard without a term as one that was lost, as a store that outlives nodes does. */
+  readonly shared?: boolean;
+  /** The same for one process, beside an archive that others may have written since; `shared` when left out. */
+  readonly forgets?: boolean;
+  /** Monotonic ms, by which lives end; without it no time passes and who beats once lives until `fade`. */
+  readonly now?: () => number;
+}
+
 /** What the handles of one hub share. */
 export class MemoryHub {
   readonly shards: number;
   readonly limits: Limits;
   readonly shared: boolean;
+  readonly forgets: boolean;
   readonly #hot = new Map<number, HotShard>();
   readonly handles = new Set<MemoryBus>();
+  readonly #now: () => number;
+  /** What nodes said of themselves, by name, and until when they live. */
+  readonly #beats = new Map<string, { readonly beat: Beat; readonly untilMs: number }>();
+  #bornMs: number;
   #sending: (() => void)[] = [];
   /** Bytes of all hot logs, for the node-wide bound. */
   bytes = 0;
 
-  /** `shared`: takes a shard without a term as one that was lost, as a store that outlives nodes does. */
-  constructor(shards: number, limits: Limits, { shared = false }: { readonly shared?: boolean } = {}) {
+  constructor(shards: number, limits: Limits, { shared = false, forgets = shared, now = () => 0 }: HubOptions = {}) {
     this.shards = shards;
     this.limits = limits;
     this.shared = shared;
+    this.forgets = forgets;
+    this.#now = now;
+    this.#bornMs = now();
   }
 
   /** The hot part of a shard, made on first use. */
@@ -66,10 +96,42 @@ export class MemoryHub {
     }
   }
 
-  /** Forgets every log and every term, as a Redis does that comes back empty; for simulators. */
+  /** A node lives for `lifeMs` from now; answers who does. Forgets whose life is over. */
+  beat(self: Beat, lifeMs: number): Living {
+    const now = this.#now();
+    this.#beats.set(self.node, { beat: self, untilMs: now + lifeMs });
+    const nodes: Beat[] = [];
+    for (const [node, { beat, untilMs }] of this.#beats) {
+      if (untilMs > now) nodes.push(beat);
+      else this.#beats.delete(node);
+    }
+    return { nodes, rememberedMs: now - this.#bornMs };
+  }
+
+  /** A node lives no more. */
+  fade(node: string): void {
+    this.#beats.delete(node);
+  }
+
+  /** Forgets every log, every term and every beat, as a Redis does that comes back empty; for simulators. */
   wipe(): void {
     this.#hot.clear();
     this.bytes = 0;
+    this.#beats.clear();
+    this.#bornMs = this.#now();
+  }
+
+  /** Remembers everything as it is now; what is answered brings it back, as a Redis that lost its last writes has it. */
+  snapshot(): () => void {
+    const [shards, bytes, beats, bornMs] = [copyOf(this.#hot), this.bytes, new Map(this.#beats), this.#bornMs];
+    return () => {
+      this.#hot.clear();
+      for (const [id, shard] of copyOf(shards)) this.#hot.set(id, shard);
+      this.bytes = bytes;
+      this.#beats.clear();
+      for (const [node, beat] of beats) this.#beats.set(node, beat);
+      this.#bornMs = bornMs;
+    };
   }
 
   /** A node's own handle. */
@@ -97,7 +159,7 @@ export class MemoryBus implements Bus {
   async take(shardId: number, { term, node, lossy }: Taking): Promise<Taken | undefined> {
     const shard = this.#hub.shard(shardId);
     if (shard.term >= term) return undefined;
-    const previous = shard.term === 0 && !this.shared ? term - 1 : shard.term;
+    const previous = shard.term === 0 && !this.#hub.forgets ? term - 1 : shard.term;
     if (lossy || previous !== term - 1) shard.lossy = term;
     shard.term = term;
     shard.owner = { node, term };
@@ -243,6 +305,26 @@ export class MemoryBus implements Bus {
     });
   }
 
+  tell(node: string, word: Word): void {
+    const from = this.#receiver?.name;
+    if (from === undefined) return;
+    const hear = (): void => {
+      for (const handle of this.#hub.handles) {
+        if (handle.#receiver?.name === node) handle.#receiver.onWord(from, word);
+      }
+    };
+    // As over a network: an answer never comes while its question is still being asked.
+    queueMicrotask(() => this.#hub.deliver(hear));
+  }
+
+  async beat(self: Beat, lifeMs: number): Promise<Living> {
+    return this.#hub.beat(self, lifeMs);
+  }
+
+  async fade(node: string): Promise<void> {
+    this.#hub.fade(node);
+  }
+
   async join(room: string): Promise<void> {
     this.#joined.add(room);
   }
@@ -258,6 +340,17 @@ export class MemoryBus implements Bus {
   async close(): Promise<void> {
     this.#hub.handles.delete(this);
   }
+}
+
+/** Shards with logs of their own; entries never change. */
+function copyOf(shards: ReadonlyMap<number, HotShard>): Map<number, HotShard> {
+  const copies = new Map<number, HotShard>();
+  for (const [id, shard] of shards) {
+    const rooms = new Map<string, HotRoom>();
+    for (const [name, room] of shard.rooms) rooms.set(name, { ...room, entries: [...room.entries] });
+    copies.set(id, { ...shard, rooms, dirty: new Set(shard.dirty) });
+  }
+  return copies;
 }
 
 /** Rule 2: head = (first − 1, prevTerm); an absent head only for an opening pack. */

@@ -3,6 +3,7 @@
  * The guarantees are those of the protocol of a room's log; `bus.conformance.ts` checks every backend.
  */
 import type { Entry, Position } from "./entry.ts";
+import type { Word } from "./words.ts";
 
 /** Entries of one room decided in one turn. */
 export interface Pack {
@@ -54,7 +55,13 @@ export type Notice =
       readonly by: string;
     }
   | { readonly kind: "revoked"; readonly user: string; readonly token: string | undefined; readonly beforeMs: number }
-  | { readonly kind: "close"; readonly connection: string };
+  | { readonly kind: "close"; readonly connection: string }
+  /** Shards that a node now owns, each with its term; only a higher term is believed (becoming owner, step 6). */
+  | { readonly kind: "owner"; readonly node: string; readonly shards: readonly (readonly [number, number])[] }
+  | { readonly kind: "dissolved"; readonly room: string }
+  /** Users whose last connection at `node` ended, or of whom it is not known: who has one says `online`. */
+  | { readonly kind: "offline"; readonly node: string; readonly users: readonly string[] }
+  | { readonly kind: "online"; readonly node: string; readonly users: readonly string[] };
 
 /** Who asks for a shard. */
 export interface Taking {
@@ -74,11 +81,34 @@ export interface Owner {
   readonly term: number;
 }
 
+/** What a node says of itself while it lives. */
+export interface Beat {
+  readonly node: string;
+  /** It gives its shards away and takes none. */
+  readonly draining: boolean;
+  /** When it started, ms since 1970. */
+  readonly since: number;
+  readonly connections: number;
+  /** Shards it owns. */
+  readonly shards: number;
+}
+
+/** Who lives, as the bus knows. */
+export interface Living {
+  /** Nodes whose last beat is younger than the life they asked for, by name, the asking one included. */
+  readonly nodes: readonly Beat[];
+  /** For how long the bus has remembered anything, ms: little says that it came back empty. */
+  readonly rememberedMs: number;
+}
+
 /** What a node does with what comes over the bus. Called once per pack, signal or notice, never re-entrantly. */
 export interface BusReceiver {
+  /** The node's name: words to it arrive here. */
+  readonly name: string;
   onPack(pack: Pack): void;
   onSignals(signals: readonly Signal[]): void;
   onNotice(notice: Notice): void;
+  onWord(from: string, word: Word): void;
   /**
    * Packs, signals and notices may have been missed until now: the wire was down and all that was joined is
    * joined again (rule 7: after each re-subscribe the heads are compared).
@@ -131,6 +161,12 @@ export interface Bus {
   signal(signals: readonly Signal[]): void;
   /** Sends a notice to every node, then here; at most once. */
   notify(notice: Notice): void;
+  /** Sends a word to one node, also to itself; at most once, in order while the wire holds. Words of a turn leave together. */
+  tell(node: string, word: Word): void;
+  /** Says that this node lives for `lifeMs` from now by the bus's own clock, and hears who else does. */
+  beat(self: Beat, lifeMs: number): Promise<Living>;
+  /** Says that a node lives no more: it ended in order. */
+  fade(node: string): Promise<void>;
   /** Wants a room's packs and signals. Resolves when they are sure to come. */
   join(room: string): Promise<void>;
   leave(room: string): void;

@@ -80,10 +80,51 @@ export interface PresenceView {
 /** One live connection, for administrators. */
 export interface ConnectionView {
   readonly id: string;
+  /** The node it is connected to. */
+  readonly node: string;
   readonly user: string;
   readonly address: string;
   readonly connectedAt: number;
   readonly subscriptions: number;
+}
+
+/** A room that is awake at its owner. */
+export interface AwakeRoomView {
+  readonly id: string;
+  /** Its owner. */
+  readonly node: string;
+  readonly headOffset: number;
+  readonly storedOffset: number;
+  /** Users present, wherever they are connected. */
+  readonly present: number;
+  /** Subscriptions to its log at the owner. */
+  readonly subscriptions: number;
+}
+
+/** One shard, as the node that was asked knows it. */
+export interface ShardView {
+  readonly shard: number;
+  /** Undefined while nobody is known to own it. */
+  readonly owner: string | undefined;
+  /** The highest term heard of. */
+  readonly term: number;
+  /** Its state at the node that was asked. */
+  readonly state: string;
+  /** Rooms of it that are awake there. */
+  readonly rooms: number;
+}
+
+/** One living node. */
+export interface NodeView {
+  readonly node: string;
+  /** Whether it is the one that was asked. */
+  readonly here: boolean;
+  readonly draining: boolean;
+  /** When it started, ms since 1970. */
+  readonly since: number;
+  readonly connections: number;
+  /** Shards it owns. */
+  readonly shards: number;
 }
 
 /** What REST asks of rooms. Every method checks access itself. */
@@ -118,15 +159,26 @@ export interface Chat {
   react(caller: Caller, room: string, offset: number, change: ReactionChange): Promise<ArchivedEntry>;
 }
 
-/** What administrators ask of this node. */
+/** Which items of a list over many nodes: those of one node, or of all. */
+export interface NodePageOf extends PageOf {
+  readonly node?: string | undefined;
+}
+
+/**
+ * What administrators ask, at any node, of all. A node that lives and does not answer is a `Refusal`
+ * `store-unavailable` that names it; one that was named and does not live is `not-found`.
+ */
 export interface Administration {
   /** Ends every connection and refuses every token of a user issued before now; `token` (a `jti`) narrows it to one. */
   revoke(user: string, token: string | undefined): Promise<void>;
-  /** False when no such connection is open. */
-  closeConnection(id: string): boolean;
-  connections(page: PageOf): Page<ConnectionView>;
-  shards(): readonly { shard: number; state: string; term: number; rooms: number }[];
-  rooms(
-    page: PageOf,
-  ): Page<{ id: string; headOffset: number; storedOffset: number; present: number; subscriptions: number }>;
+  /** False when no such connection is open anywhere. */
+  closeConnection(id: string): Promise<boolean>;
+  /** By node, then by id. */
+  connections(page: NodePageOf): Promise<Page<ConnectionView>>;
+  /** By node, then by id. */
+  rooms(page: NodePageOf): Promise<Page<AwakeRoomView>>;
+  /** All shards; `moves` counts the changes of owners that this node heard of since it started. */
+  shards(): { readonly items: readonly ShardView[]; readonly moves: number };
+  /** By name. */
+  nodes(): readonly NodeView[];
 }

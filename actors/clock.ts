@@ -17,6 +17,24 @@ export interface Clock {
   endOfTurn(task: () => void): void;
 }
 
+/**
+ * Calls `step` again and again, each time after all promise jobs of the call before are done, until it answers
+ * false; for simulators, whose turns follow each other without time between them. Rejects with what it throws.
+ */
+export function byTurns(step: () => boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const next = (): void => {
+      try {
+        if (step()) setImmediate(next);
+        else resolve();
+      } catch (error) {
+        reject(error as Error);
+      }
+    };
+    next();
+  });
+}
+
 interface SimulatedTimer {
   readonly due: number;
   readonly order: number;

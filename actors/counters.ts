@@ -44,6 +44,11 @@ export class Counters {
   received = 0;
   /** Receipts sent. */
   receipts = 0;
+  /** SENDs forwarded to the owners of their rooms, and those of them that were sent again. */
+  forwarded = 0;
+  resent = 0;
+  /** SENDs of other nodes taken as the owner of their rooms. */
+  landed = 0;
   /** Duplicates answered with the first one's receipt. */
   duplicates = 0;
   /** Gaps met by the chain check. */
@@ -70,6 +75,8 @@ export class Counters {
   /** REST answers by class of their status, and their time in the server, seconds. */
   readonly answers: PerCode = new Map();
   readonly answering = new Histogram(LATENCY_BOUNDS_S);
+  /** Handovers given: from the last decision here to the new owner's announcement, seconds. */
+  readonly moves = new Histogram(LATENCY_BOUNDS_S);
   /** From the decision to the publish, seconds. */
   readonly delivery = new Histogram(LATENCY_BOUNDS_S);
 }

@@ -125,6 +125,20 @@ export class Holding {
     if (this.#term === term && inForce !== term) this.#onLost("another term is in force");
   }
 
+  /** Takes over a lock that its holder passed on (handing over, step 3); false when it is not that holder's any more. */
+  async adopt(value: string): Promise<boolean> {
+    if (this.#released) return false;
+    const lease = await this.#host.leases.adopt(this.#shard, value);
+    if (lease && !this.#released) this.#lease = lease;
+    return lease !== undefined;
+  }
+
+  /** The lock is another's from now on: neither renewed nor given back. */
+  forget(): void {
+    this.pause();
+    this.#lease = undefined;
+  }
+
   /** Gives the lock up. */
   async release(): Promise<void> {
     this.pause();

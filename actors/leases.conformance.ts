@@ -69,6 +69,51 @@ export function leasesConformance(name: string, open: () => Promise<LeasesUnderT
       await first.release(lease);
       assert.equal((await second.renew(next))?.value, next.value);
     });
+
+    check("pass a lock on to one who names its value, and from then on only that one has it.", async (table) => {
+      const { first, second, now } = table;
+      const given = await held(first, 1);
+      const asked = await Promise.all([second.adopt(1, given.value), second.adopt(1, given.value)]);
+      const taken = asked.filter((lease) => lease !== undefined);
+      assert.equal(taken.length, 1);
+      const [lease] = taken as [Lease];
+      assert.equal(lease.shard, 1);
+      assert.notEqual(lease.value, given.value);
+      assert.ok(lease.untilMs > now());
+      assert.equal(await first.renew(given), undefined);
+      await first.release(given);
+      assert.equal(await first.acquire(1), undefined, "the giver ends it no more");
+      assert.equal((await second.renew(lease))?.value, lease.value);
+      await second.release(lease);
+      await held(first, 1);
+    });
+
+    check("pass a lock on from hand to hand, and back.", async ({ first, second }) => {
+      const given = await held(first, 1);
+      const there = await second.adopt(1, given.value);
+      const back = await first.adopt(1, there?.value as string);
+      assert.equal(await second.renew(there as Lease), undefined);
+      assert.equal((await first.renew(back as Lease))?.value, back?.value);
+    });
+
+    check("pass no lock on under a value that it has not, nor one that is free or ran out.", async (table) => {
+      const { first, second, expire } = table;
+      const given = await held(first, 1);
+      assert.equal(await second.adopt(1, "another"), undefined);
+      assert.equal(await second.adopt(2, given.value), undefined);
+      assert.equal((await first.renew(given))?.value, given.value, "a refused one takes nothing");
+      await expire();
+      assert.equal(await second.adopt(1, given.value), undefined);
+      await held(second, 1);
+    });
+
+    check("let an adopted lock run out as any other.", async ({ first, second, expire }) => {
+      const given = await held(first, 1);
+      const lease = await second.adopt(1, given.value);
+      await expire();
+      assert.equal(await second.renew(lease as Lease), undefined);
+      await held(first, 1);
+    });
   });
 }
 

@@ -15,6 +15,15 @@ export class MemoryLeaseTable {
   readonly held = new Map<number, Held>();
   #counter = 0;
 
+  /** Remembers the locks as they are now; what is answered brings them back. For simulators. */
+  snapshot(): () => void {
+    const locks = [...this.held].map(([shard, held]) => [shard, { ...held }] as const);
+    return () => {
+      this.held.clear();
+      for (const [shard, held] of locks) this.held.set(shard, { ...held });
+    };
+  }
+
   /** A value never given before. */
   nextValue(node: string): string {
     this.#counter++;
@@ -49,6 +58,15 @@ export class MemoryLeases implements Leases {
     if (held?.value !== lease.value || held.until <= now) return undefined;
     held.until = now + LEASE_MS;
     return { ...lease, untilMs: held.until };
+  }
+
+  async adopt(shard: number, value: string): Promise<Lease | undefined> {
+    const held = this.#table.held.get(shard);
+    const now = this.#clock.monotonic();
+    if (held?.value !== value || held.until <= now) return undefined;
+    held.value = this.#table.nextValue(this.#node);
+    held.until = now + LEASE_MS;
+    return { shard, value: held.value, untilMs: held.until };
   }
 
   async release(lease: Lease): Promise<void> {

@@ -14,6 +14,11 @@ export interface Leases {
   acquire(shard: number): Promise<Lease | undefined>;
   /** Renews a held lock; undefined when it is no longer held. */
   renew(lease: Lease): Promise<Lease | undefined>;
+  /**
+   * Takes over a lock that another holds and has passed on: replaces its value by one of its own, so that the
+   * giver can renew or release it no more. Undefined when the lock has not this value (handing over, step 3).
+   */
+  adopt(shard: number, value: string): Promise<Lease | undefined>;
   /** Gives the lock back if it is still held. */
   release(lease: Lease): Promise<void>;
   close(): Promise<void>;

@@ -55,6 +55,8 @@ export const BOUNDS = Object.freeze({
   roomMailbox: count(4_096, "commands", "waiting while a room opens; then queue-full"),
   pendingEntries: count(50_000, "entries", "node-wide, accepted but not stored; then queue-full"),
   pendingBytes: memory(268_435_456, "node-wide, accepted but not stored; then queue-full"),
+  lineEntries: count(50_000, "SENDs", "node-wide, on their way to rooms owned elsewhere, not stored; then queue-full"),
+  lineBytes: memory(268_435_456, "node-wide, of those SENDs; then queue-full"),
   replayKeep: count(128, "entries", "of each awake room kept in memory for replay"),
   replayKeepBytes: bytes(1_048_576, "of those entries, per room"),
   replayBytes: memory(268_435_456, "of all replay entries of the node; beyond it only unstored ones stay"),

@@ -4,9 +4,13 @@ import { Refusal } from "./codes.ts";
 import type { Log } from "./log.ts";
 import { answerRefused, type Posting } from "./posting.ts";
 
-type Task =
-  | { readonly posting: Posting }
-  | { readonly run: () => void | Promise<void>; readonly fail: (refusal: Refusal) => void };
+/** Work in the order of a room; `fail` hears why it never will be done. */
+export interface Asked {
+  readonly run: () => void | Promise<void>;
+  readonly fail: (refusal: Refusal) => void;
+}
+
+type Task = { readonly posting: Posting } | Asked;
 
 /** What a mailbox needs of its room. */
 export interface MailboxOptions {
@@ -14,6 +18,8 @@ export interface MailboxOptions {
   /** Most tasks that wait. */
   readonly most: number;
   readonly log: Log;
+  /** Resolves when the room may decide again; undefined when it may now. */
+  readonly barred: () => Promise<void> | undefined;
   /** Decides a posting; false when a store must be asked first: the mailbox was told to `hold`. */
   readonly decide: (item: Posting) => boolean;
 }
@@ -22,26 +28,37 @@ export interface MailboxOptions {
 export class Mailbox {
   readonly #options: MailboxOptions;
   readonly #tasks = new Denque<Task>();
+  /** Questions that wait for the opening of the room and for nothing else; none once it is open. */
+  #readers: Asked[] | undefined = [];
   /** Something is under way, and what comes waits; at first the opening of the room. */
-  busy = true;
+  #busy = true;
 
   constructor(options: MailboxOptions) {
     this.#options = options;
   }
 
-  /** Whether nothing waits. */
-  get empty(): boolean {
-    return this.#tasks.isEmpty();
+  /** Whether nothing waits or is under way. */
+  get idle(): boolean {
+    return !this.#busy && this.#tasks.isEmpty();
   }
 
   /** Whether nothing more may wait. */
   get full(): boolean {
-    return this.#tasks.length >= this.#options.most;
+    return this.#tasks.length + (this.#readers?.length ?? 0) >= this.#options.most;
+  }
+
+  /** The room is open: what waits is answered and decided. */
+  open(): void {
+    const readers = this.#readers ?? [];
+    this.#readers = undefined;
+    for (const { run } of readers) void run();
+    this.#busy = false;
+    this.drain();
   }
 
   /** Decides the posting now if nothing is before it, else when its turn comes; refused beyond the bound. */
   post(item: Posting): void {
-    if (!this.busy && this.empty && this.#options.decide(item)) return;
+    if (this.idle && this.#options.barred() === undefined && this.#options.decide(item)) return;
     if (this.full) return answerRefused(item, new Refusal("queue-full", undefined, 1_000));
     this.#tasks.push({ posting: item });
     this.drain();
@@ -53,18 +70,26 @@ export class Mailbox {
     this.drain();
   }
 
-  /** Runs `run` in its turn; `fail` hears why it never will. */
-  ask(run: () => void | Promise<void>, fail: (refusal: Refusal) => void): void {
-    if (this.full) return fail(new Refusal("queue-full", undefined, 1_000));
-    this.#tasks.push({ run, fail });
+  /** Runs it in its turn. */
+  ask(asked: Asked): void {
+    if (this.full) return asked.fail(new Refusal("queue-full", undefined, 1_000));
+    this.#tasks.push(asked);
     this.drain();
+  }
+
+  /** Runs it as soon as the room is open, in no order with what is decided. */
+  read(asked: Asked): void {
+    if (!this.#readers) return void asked.run();
+    if (this.full) return asked.fail(new Refusal("queue-full", undefined, 1_000));
+    this.#readers.push(asked);
   }
 
   /** Goes on with what waits. */
   drain(): void {
-    while (!this.busy) {
-      const task = this.#tasks.shift();
-      if (!task) return;
+    while (!this.#busy && !this.#tasks.isEmpty()) {
+      const barred = this.#options.barred();
+      if (barred !== undefined) return this.hold(barred);
+      const task = this.#tasks.shift() as Task;
       if ("posting" in task) {
         if (this.#options.decide(task.posting)) continue;
         this.#tasks.unshift(task);
@@ -76,9 +101,9 @@ export class Mailbox {
 
   /** Lets nothing else run until `work` is over; if it fails, the posting it was done for is refused. */
   hold(work: Promise<unknown>, item?: Posting): void {
-    this.busy = true;
+    this.#busy = true;
     const go = (): void => {
-      this.busy = false;
+      this.#busy = false;
       this.drain();
     };
     work.then(go, (error: unknown) => {
@@ -102,6 +127,9 @@ export class Mailbox {
 
   /** Refuses all that waits. */
   refuse(refusal: Refusal): void {
+    const readers = this.#readers ?? [];
+    this.#readers = undefined;
+    for (const { fail } of readers) fail(refusal);
     for (let task = this.#tasks.shift(); task; task = this.#tasks.shift()) {
       if ("posting" in task) answerRefused(task.posting, refusal);
       else task.fail(refusal);

@@ -69,16 +69,34 @@ export class ChatService extends RoomService implements Chat {
 
   async post(caller: Caller, roomId: string, message: NewMessage): Promise<ArchivedEntry> {
     this.node.counters.received++;
-    const key = message.clientMessageId === undefined ? this.node.edgeKey() : clientKey(message.clientMessageId);
-    const draft: Draft = { ...draftOf(caller, message), event: "message", ref: 0, key };
-    const entry = await new Promise<Entry>((resolve, reject) => {
-      this.node.post(roomId, posting(draft, untilStored(resolve, reject)));
-    });
+    const offset = await this.postKeyed(caller, roomId, message, { key: this.keyOf(message), again: false });
     // A retry knows only where the first one is.
-    return this.#archived(roomId, entry.offset);
+    return this.archived(roomId, offset);
   }
 
-  async #archived(roomId: string, offset: number): Promise<ArchivedEntry> {
+  /** The key of a message to post: its client's, or one of this node, which then stays with it (rule 8). */
+  keyOf(message: NewMessage): string {
+    return message.clientMessageId === undefined ? this.node.edgeKey() : clientKey(message.clientMessageId);
+  }
+
+  /** Posts a message and answers its offset once it is stored; with `again` it may be there under its key. */
+  async postKeyed(
+    caller: Caller,
+    roomId: string,
+    message: NewMessage,
+    how: { readonly key: string; readonly again: boolean },
+  ): Promise<number> {
+    const draft: Draft = { ...draftOf(caller, message), event: "message", ref: 0, key: how.key };
+    const entry = await new Promise<Entry>((resolve, reject) => {
+      const item = posting(draft, untilStored(resolve, reject));
+      item.keyed ||= how.again;
+      this.node.post(roomId, item);
+    });
+    return entry.offset;
+  }
+
+  /** The stored entry at an offset, with what became of it. */
+  async archived(roomId: string, offset: number): Promise<ArchivedEntry> {
     const { items } = await readPage(this.archive, roomId, { after: offset - 1, limit: 1, end: "first" });
     const [found] = items;
     if (!found || found.entry.offset !== offset) throw new Refusal("message-not-found");
@@ -86,11 +104,16 @@ export class ChatService extends RoomService implements Chat {
   }
 
   async edit(caller: Caller, roomId: string, offset: number, message: NewMessage): Promise<ArchivedEntry> {
+    await this.amend(caller, roomId, offset, message);
+    return this.archived(roomId, offset);
+  }
+
+  /** The part of an edit that the room's owner does. */
+  async amend(caller: Caller, roomId: string, offset: number, message: NewMessage): Promise<void> {
     await this.#about(caller, roomId, offset, ({ target }) => {
       if (target.entry.sender !== caller.id) throw new Refusal("forbidden", "Only its sender may edit a message.");
       return { ...draftOf(caller, message), event: "edited", ref: offset };
     });
-    return this.#archived(roomId, offset);
   }
 
   async deleteMessage(caller: Caller, roomId: string, offset: number): Promise<void> {
@@ -109,7 +132,7 @@ export class ChatService extends RoomService implements Chat {
       requireReactionRoom(target.fate, change, this.node.limits);
       return { ...reactionDraft(offset, change), sender: caller.id, senderName: caller.name };
     });
-    return this.#archived(roomId, offset);
+    return this.archived(roomId, offset);
   }
 
   /** Appends an entry about a message, in the room's order; resolves once it and what follows from it is stored. */

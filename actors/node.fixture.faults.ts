@@ -25,6 +25,8 @@ export interface Faults {
   rate: number;
   /** The archive takes and answers nothing. */
   archiveAway: boolean;
+  /** Share of words between nodes that are lost, 0 to 1; none when it is not given. */
+  wordsLost?: number;
 }
 
 /** The time of one process: when the process dies, its timers never run. */
@@ -125,7 +127,10 @@ export function faultyArchive(inner: Archive, faults: Faults, clock: MortalClock
   });
 }
 
-/** One process's handle on a bus. Only what may fail does: a publish within a process is never lost. */
+/**
+ * One process's handle on a bus. Only what may fail does: a publish within a process is never lost, a word only
+ * when the faults say so.
+ */
 export function faultyBus(inner: Bus, faults: Faults, clock: MortalClock, witness: Witness): Bus {
   const around = new Around(faults, clock);
   return {
@@ -149,6 +154,13 @@ export function faultyBus(inner: Bus, faults: Faults, clock: MortalClock, witnes
     publish: (packs) => inner.publish(packs),
     signal: (signals) => inner.signal(signals),
     notify: (notice) => inner.notify(notice),
+    tell: (node, word) => {
+      const { random, wordsLost = 0 } = faults;
+      if (clock.dead || (wordsLost > 0 && random() < wordsLost)) return;
+      inner.tell(node, word);
+    },
+    beat: (self, lifeMs) => around.run(() => inner.beat(self, lifeMs)),
+    fade: (node) => around.run(() => inner.fade(node)),
     join: async (room) => {
       // It counts from the call on: a leave that comes later ends it.
       const joined = inner.join(room);

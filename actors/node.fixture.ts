@@ -1,7 +1,7 @@
 /** For tests: a whole node over in-memory backends on a simulated clock, and clients that keep what they are told. */
 import { Buffer } from "node:buffer";
 import { MemoryArchive } from "./archive.memory.ts";
-import { MemoryHub } from "./bus.memory.ts";
+import { type MemoryBus, MemoryHub } from "./bus.memory.ts";
 import type { Notice, Signal } from "./bus.ts";
 import type { Caller, NewMessage } from "./chat.ts";
 import { SimulatedClock } from "./clock.ts";
@@ -17,6 +17,7 @@ import { ChatService } from "./messages.ts";
 import { type Faults, faultyArchive, faultyBus, MortalClock, seeded, type Witness } from "./node.fixture.faults.ts";
 import { Node } from "./node.ts";
 import type { From } from "./resume.ts";
+import { RoutedChat } from "./routed.ts";
 import { GENERAL } from "./service.ts";
 
 /** What a client was told, in order. */
@@ -256,57 +257,70 @@ export interface StageOptions {
   readonly refuseWhileFailing?: boolean;
   /** A hot log and locks as Redis has them: they outlive a process, may forget, and others may write them. */
   readonly shared?: boolean;
+  /** Another stage whose stores and time this node shares: both then have `shared`. */
+  readonly beside?: Stage;
 }
 
 /** An archive that outlives processes, and the process that now serves it. */
 export class Stage {
-  readonly clock = new SimulatedClock();
-  readonly store = new MemoryArchive();
+  readonly clock: SimulatedClock;
+  readonly store: MemoryArchive;
   readonly faults: Faults;
   readonly limits: Limits;
   fanout = new LocalFanout();
   hub: MemoryHub;
   node: Node;
-  chat: ChatService;
+  chat: RoutedChat;
   /** Processes so far. */
   lives = 0;
   readonly #options: StageOptions;
   readonly #shards: number;
-  #locks = new MemoryLeaseTable();
-  #life = new MortalClock(this.clock);
+  #locks: MemoryLeaseTable;
+  #life: MortalClock;
+  #handle!: MemoryBus;
   #connections = 0;
-  #ids = 0;
+  /** Counts rooms and nodes over all stages that share their stores. */
+  readonly #made: { ids: number; nodes: number };
 
   private constructor(options: StageOptions) {
-    this.#options = options;
-    this.#shards = options.shards ?? 2;
+    const { beside } = options;
+    this.#options = beside ? { ...options, shared: true } : options;
+    this.#shards = beside ? beside.#shards : (options.shards ?? 2);
+    this.clock = beside ? beside.clock : new SimulatedClock();
+    this.store = beside ? beside.store : new MemoryArchive();
+    this.#locks = beside ? beside.#locks : new MemoryLeaseTable();
+    this.#made = beside ? beside.#made : { ids: 0, nodes: 0 };
+    this.#life = new MortalClock(this.clock);
     this.limits = { ...LIMITS, sendsPerSecond: 0, ...options.limits };
     this.faults = { random: seeded(options.seed ?? 1), delayMs: 0, rate: 0, archiveAway: false };
-    this.hub = this.#newHub();
+    this.hub = beside ? beside.hub : this.#newHub();
     this.node = this.#newNode();
     this.chat = this.#newChat();
   }
 
   #newHub(): MemoryHub {
-    return new MemoryHub(this.#shards, this.limits, { shared: this.#options.shared ?? false });
+    const now = (): number => this.clock.monotonic();
+    return new MemoryHub(this.#shards, this.limits, { shared: this.#options.shared ?? false, now });
   }
 
   /** A started node with the room `general`. */
   static async open(options: StageOptions = {}): Promise<Stage> {
     const stage = new Stage(options);
     await stage.store.createRoom(GENERAL);
-    await stage.node.start();
+    await stage.run(stage.node.start());
     return stage;
   }
 
   #newNode(): Node {
     this.lives++;
-    const name = `n${this.lives}`;
+    this.#made.nodes++;
+    const name = `n${this.#made.nodes}`;
+    this.#handle = this.hub.connect();
     const witness = this.#options.witness ?? { durable() {}, accepted() {} };
     return new Node({
       name,
       archive: faultyArchive(this.store, this.faults, this.#life, witness),
-      bus: faultyBus(this.hub.connect(), this.faults, this.#life, witness),
+      bus: faultyBus(this.#handle, this.faults, this.#life, witness),
       leases: new MemoryLeases(this.#locks, this.#life, name),
       fanout: this.fanout,
       clock: this.#life,
@@ -320,8 +334,8 @@ export class Stage {
     });
   }
 
-  #newChat(): ChatService {
-    return new ChatService(this.node, () => `room-${this.#ids++}`);
+  #newChat(): RoutedChat {
+    return new RoutedChat(this.node, new ChatService(this.node, () => `room-${this.#made.ids++}`));
   }
 
   /**
@@ -329,12 +343,22 @@ export class Stage {
    * with a Redis that lives on. Its clients must be dropped by the test.
    */
   async crash(more: { readonly keepHub?: boolean } = {}): Promise<void> {
+    this.die();
+    if (more.keepHub !== true && !this.#options.beside) this.hub = this.#newHub();
+    if (!this.#options.shared) this.#locks = new MemoryLeaseTable();
+    await this.rise();
+  }
+
+  /** The process dies, at once and for good. */
+  die(): void {
     this.#life.dead = true;
+    this.hub.handles.delete(this.#handle);
+  }
+
+  /** Another process starts in the place of one that died. */
+  async rise(): Promise<void> {
     this.#life = new MortalClock(this.clock);
     this.fanout = new LocalFanout();
-    this.hub.handles.clear();
-    if (more.keepHub !== true) this.hub = this.#newHub();
-    if (!this.#options.shared) this.#locks = new MemoryLeaseTable();
     this.node = this.#newNode();
     this.chat = this.#newChat();
     let started = false;

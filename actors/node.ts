@@ -5,35 +5,39 @@
  *                                                → audience.take → fanout.entries
  *                                                → writer.enqueue → archive → RECEIPT
  */
-import { LRUCache } from "lru-cache";
 import type { Archive } from "./archive.ts";
+import { Services } from "./asking.ts";
 import { Audiences, type AudiencesHost } from "./audiences.ts";
 import type { Bus, BusReceiver, Notice, Pack, Signal } from "./bus.ts";
+import { Calls } from "./calls.ts";
 import type { Clock } from "./clock.ts";
-import { Refusal } from "./codes.ts";
+import { Cluster, type ClusterHost } from "./cluster.ts";
 import { Connection } from "./connection.ts";
 import { Counters } from "./counters.ts";
-import { type Entry, isRoomId, shardOf } from "./entry.ts";
+import { type Entry, shardOf } from "./entry.ts";
+import { Guests } from "./guests.ts";
 import type { Claims } from "./identity.ts";
+import { Landings } from "./landings.ts";
 import type { Leases } from "./leases.ts";
 import type { Limits } from "./limits.ts";
+import { Lines } from "./lines.ts";
 import type { Fanout, Link } from "./link.ts";
 import type { Log } from "./log.ts";
 import { Markers } from "./markers.ts";
-import { type MarkKind, RoomMarks } from "./marks.ts";
 import { OnlineWatch } from "./online.ts";
-import { answerRefused, type Posting } from "./posting.ts";
-import { RoomPresence } from "./presence.ts";
+import type { Posting } from "./posting.ts";
+import { Posts } from "./posts.ts";
 import { fetchAfter } from "./reading.ts";
 import { Registry } from "./registry.ts";
+import { type Grant, type Mark, Remote } from "./remote.ts";
 import type { ResumeHost } from "./resume.ts";
-import type { RoomHost } from "./room.host.ts";
-import { Room } from "./room.ts";
-import { ownAll, Shard, type ShardHost } from "./shards.ts";
-import { Sleeper } from "./sleeper.ts";
+import type { Room } from "./room.ts";
+import { Rooms } from "./rooms.ts";
+import type { Shard } from "./shards.ts";
 import { Speaker } from "./speaker.ts";
 import { Watch } from "./watch.ts";
 import type { WindowBudget } from "./window.ts";
+import type { Word } from "./words.ts";
 import { Writer } from "./writer.ts";
 
 /** What a node is made of. */
@@ -59,11 +63,9 @@ export interface NodeOptions {
 
 /** Most time that what is logged may take to be stored at the end, ms: a part of the 10 s that SIGTERM has. */
 const FLUSH_MS = 4_000;
-/** Pause before a room is opened in the background again, ms. */
-const WAKE_AGAIN_MS = 1_000;
 
 /** One node. */
-export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, BusReceiver {
+export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost {
   readonly name: string;
   readonly archive: Archive;
   readonly bus: Bus;
@@ -78,20 +80,22 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
   readonly speaker: Speaker;
   readonly registry: Registry;
   readonly online: OnlineWatch;
-  readonly windowBudget: WindowBudget = { bytes: 0 };
-  readonly shards: Shard[] = [];
-  readonly rooms = new Map<string, Room>();
+  readonly awake: Rooms;
+  readonly rooms: ReadonlyMap<string, Room>;
+  readonly shards: readonly Shard[];
   readonly audiences: Audiences;
   readonly options: NodeOptions;
-  readonly sleeper: Sleeper;
   readonly watch: Watch;
-  #edgeCounter = 0;
-  #flushing: Shard[] = [];
+  readonly cluster: Cluster;
+  readonly services = new Services();
+  readonly calls: Calls;
+  readonly remote: Remote;
+  readonly lines: Lines;
+  readonly landings: Landings;
+  readonly guests: Guests;
+  readonly posts: Posts;
   readonly #reads = new Map<string, Promise<readonly Entry[]>>();
-  /** Pairs of users → their direct room; only a short cut: the room itself checks access. */
-  readonly #pairs = new LRUCache<string, Promise<string>>({ max: 10_000 });
   #draining = false;
-  #stopped = false;
 
   constructor(options: NodeOptions) {
     this.options = options;
@@ -106,11 +110,22 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
     this.writer = new Writer(options);
     this.markers = new Markers(options);
     this.speaker = new Speaker({ bus: this.bus, clock: this.clock, limits: this.limits, counters: this.counters });
+    this.awake = new Rooms(this, options.shards);
+    this.shards = this.awake.shards;
+    this.rooms = this.awake.byId;
+    this.cluster = new Cluster(this, options.shards);
     this.online = new OnlineWatch(this);
     this.registry = new Registry({ clock: this.clock, limits: this.limits, watcher: this.online });
+    const { name, bus, clock, log, services } = this;
+    const [serve, safe] = [services.serve.bind(services), services.safe.bind(services)];
+    this.calls = new Calls({ name, bus, clock, log, serve, safe });
+    this.remote = new Remote(this);
     this.audiences = new Audiences(this);
-    this.sleeper = new Sleeper(this);
     this.watch = new Watch(this);
+    this.lines = new Lines(this);
+    this.landings = new Landings(this);
+    this.guests = new Guests(this);
+    this.posts = new Posts(this);
     this.bus.receive(this);
   }
 
@@ -118,23 +133,29 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
     return this.limits.replayEntries;
   }
 
-  /** Owns all shards; the claims are durable before anything listens (rule 1). */
+  /** Owns what it should of all shards; the claims are durable before anything listens (rule 1). */
   async start(): Promise<void> {
-    for (let id = 0; id < this.options.shards; id++) this.shards.push(new Shard(id, this));
-    await ownAll(this.shards);
-    this.sleeper.start();
+    await this.cluster.start();
+    this.awake.start();
     this.watch.start();
+    this.audiences.crowds.start();
+    this.guests.start();
   }
 
   /** Flushes what is unstored and gives the shards up. Connections were ended before. */
   async stop(): Promise<void> {
     this.registry.stop();
-    this.#stopped = true;
-    this.sleeper.stop();
+    await this.drain();
+    this.awake.stop();
     this.watch.stop();
+    this.audiences.crowds.stop();
+    this.guests.stop();
+    this.lines.stop();
     this.speaker.flush();
     await this.#flush();
-    await Promise.all(this.shards.map((shard) => shard.release()));
+    await this.awake.release();
+    this.calls.stop();
+    await this.cluster.stop();
   }
 
   /** Stores what is logged. Where a hot log outlives the process and the archive is away, it is left there. */
@@ -147,9 +168,10 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
     if (left > 0) this.log.warn({ entries: left }, "entries that are logged and not stored are left in the hot log");
   }
 
-  /** From now on nobody new comes in. */
-  drain(): void {
+  /** From now on nobody new comes in, and shards go to the others; resolves when they have or it took too long. */
+  drain(): Promise<void> {
     this.#draining = true;
+    return this.cluster.drain();
   }
 
   get draining(): boolean {
@@ -187,150 +209,54 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
   // ─── Rooms ───
 
   edgeKey(): string {
-    this.#edgeCounter++;
-    return `e/${this.name}/${this.#edgeCounter}`;
+    return this.posts.edgeKey();
+  }
+
+  get makeDirect(): Posts["makeDirect"] {
+    return this.posts.makeDirect;
+  }
+
+  set makeDirect(make: Posts["makeDirect"]) {
+    this.posts.makeDirect = make;
+  }
+
+  postPrivate(between: { from: Claims; to: string }, item: Posting): void {
+    this.posts.postPrivate(between, item);
   }
 
   shardOf(room: string): Shard {
-    return this.shards[shardOf(room, this.shards.length)] as Shard;
+    return this.awake.shardOf(room);
   }
 
-  /** The actor of a room, woken if it sleeps. Throws `room-not-found` for what can be no room, `queue-full` beyond the bound. */
+  get windowBudget(): WindowBudget {
+    return this.awake.windowBudget;
+  }
+
+  /** The actor of a room that is owned here; see `Rooms.room`. */
   room(id: string): Room {
-    const awake = this.rooms.get(id);
-    if (awake) return awake;
-    if (!isRoomId(id)) throw new Refusal("room-not-found");
-    if (this.rooms.size >= this.limits.roomsAwake) throw new Refusal("queue-full", "Too many rooms are awake.", 1_000);
-    const shard = this.shardOf(id);
-    const room = new Room(id, shard, this);
-    this.rooms.set(id, room);
-    shard.rooms.add(room);
-    return room;
-  }
-
-  presenceOf(room: Room): RoomPresence {
-    const presence = new RoomPresence({
-      clock: this.clock,
-      limits: this.limits,
-      speaker: {
-        presence: (user, state) => this.#say(room, "presence", user, state),
-        typing: (user, state) => this.#say(room, "typing", user, state),
-      },
-    });
-    this.audiences.introduce(room.id, presence);
-    return presence;
-  }
-
-  marksOf(room: Room): RoomMarks {
-    return new RoomMarks(room, (signal) => this.speaker.say(signal));
-  }
-
-  #say(room: Room, event: "presence" | "typing", user: string, state: string): void {
-    this.speaker.say({ room: room.id, event, user, state, offset: 0, term: room.shard.term });
-  }
-
-  forget(room: Room): void {
-    if (this.rooms.get(room.id) === room) this.rooms.delete(room.id);
-    room.shard.rooms.delete(room);
-    this.online.asleep(room.id);
-  }
-
-  opened(room: Room): void {
-    this.audiences.catchUp(room.id, room.state.accepted);
-    this.online.awake(room);
-  }
-
-  joined(room: Room, user: string): void {
-    this.online.joined(room, user);
-  }
-
-  reopen(roomId: string): void {
-    if (this.audiences.has(roomId)) this.wake(roomId);
+    return this.awake.room(id);
   }
 
   wake(roomId: string): void {
-    if (this.#stopped) return;
-    const later = (error: unknown): void => {
-      if (error instanceof Refusal && error.code === "room-not-found") return;
-      this.log.warn({ room: roomId, err: error }, "a room was not opened in the background; trying again");
-      this.clock.after(WAKE_AGAIN_MS, () => this.wake(roomId));
-    };
-    try {
-      this.room(roomId)
-        .ask(() => undefined)
-        .catch(later);
-    } catch (error) {
-      later(error);
-    }
+    this.awake.wake(roomId);
+  }
+
+  putAway(room: Room): void {
+    this.awake.putAway(room);
   }
 
   /** A SEND or a REST post; its reply hears the outcome. */
   post(roomId: string, item: Posting): void {
-    this.#give(item, () => this.room(roomId).post(item));
+    this.posts.post(roomId, item);
   }
 
-  #give(item: Posting, give: () => void): void {
-    try {
-      give();
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      answerRefused(item, error);
-    }
+  /** The same, for a room that is owned here. */
+  postHere(roomId: string, item: Posting): void {
+    this.posts.postHere(roomId, item);
   }
 
-  repost(roomId: string, postings: readonly Posting[]): void {
-    for (const item of postings) {
-      // It may have been accepted without our hearing of it: from now on it is known by its key.
-      if (item.entry) {
-        if (item.bytes > 0) this.writer.release(item.bytes);
-        item.keyed = true;
-        item.again = true;
-      }
-      item.bytes = 0;
-      item.entry = undefined;
-      item.derived = undefined;
-      this.#give(item, () => this.room(roomId).repost(item));
-    }
-  }
-
-  /** A private message: to the direct room of the two, made on first use. */
-  postPrivate(between: { from: Claims; to: string }, item: Posting): void {
-    this.directRoom({ id: between.from.sub, name: between.from.name }, between.to).then(
-      (room) => this.post(room, item),
-      (error: unknown) => {
-        answerRefused(item, error instanceof Refusal ? error : new Refusal("store-unavailable", undefined, 1_000));
-      },
-    );
-  }
-
-  /** How a direct room is made; set by the service, which knows how rooms are. */
-  makeDirect: ((from: { id: string; name: string }, to: string) => Promise<string>) | undefined;
-
-  /** The id of the direct room of two users. */
-  directRoom(from: { id: string; name: string }, to: string): Promise<string> {
-    const pair = from.id < to ? `${from.id}\n${to}` : `${to}\n${from.id}`;
-    let found = this.#pairs.get(pair);
-    if (!found) {
-      if (!this.makeDirect) throw new Error("The node was started without its rooms service.");
-      found = this.makeDirect(from, to);
-      this.#pairs.set(pair, found);
-      found.catch(() => this.#pairs.delete(pair));
-    }
-    return found;
-  }
-
-  flushSoon(shard: Shard): void {
-    this.#flushing.push(shard);
-    if (this.#flushing.length > 1) return;
-    this.clock.endOfTurn(() => {
-      const shards = this.#flushing;
-      this.#flushing = [];
-      for (const one of shards) one.flush();
-    });
-  }
-
-  putAway(room: Room): void {
-    this.sleeper.putAway(room);
+  repostHere(roomId: string, postings: readonly Posting[]): void {
+    this.posts.repostHere(roomId, postings);
   }
 
   // ─── Reads ───
@@ -345,6 +271,55 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
     return reading;
   }
 
+  // ─── The cluster ───
+
+  /** Connections open here. */
+  get connections(): number {
+    return this.registry.size;
+  }
+
+  /** The node that owns a room, this one's own name included; undefined while nobody is known to. */
+  ownerOf(roomId: string): string | undefined {
+    return this.cluster.owners.of(this.shardIndexOf(roomId));
+  }
+
+  shardIndexOf(roomId: string): number {
+    return shardOf(roomId, this.shards.length);
+  }
+
+  owns(roomId: string): boolean {
+    return this.shardOf(roomId).mine;
+  }
+
+  ownerKnown(roomId: string): Promise<void> {
+    return this.cluster.ownerKnown(this.shardIndexOf(roomId));
+  }
+
+  headAtOwner(roomId: string): Promise<Grant> {
+    return this.remote.head(roomId);
+  }
+
+  forgotten(roomId: string): void {
+    this.landings.forget(roomId);
+    this.guests.forget(roomId);
+  }
+
+  dissolve(roomId: string): void {
+    this.audiences.dissolve(roomId);
+  }
+
+  ownerChanged(shard: number): void {
+    this.lines.ownerChanged(shard);
+    this.audiences.crowds.ownerChanged(shard);
+  }
+
+  nodeGone(node: string): void {
+    this.calls.gone(node);
+    this.landings.gone(node);
+    this.guests.gone(node);
+    this.online.gone(node);
+  }
+
   // ─── The bus ───
 
   onPack(pack: Pack): void {
@@ -353,11 +328,13 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
 
   onGap(): void {
     this.watch.look();
+    this.audiences.crowds.onGap();
+    this.online.onGap();
   }
 
   onSignals(signals: readonly Signal[]): void {
     const byRoom = new Map<string, Signal[]>();
-    for (const signal of signals) {
+    for (const signal of this.audiences.crowds.admit(signals)) {
       if ((this.audiences.get(signal.room)?.signals ?? 0) === 0) continue;
       const list = byRoom.get(signal.room);
       if (list) list.push(signal);
@@ -375,26 +352,40 @@ export class Node implements RoomHost, ShardHost, AudiencesHost, ResumeHost, Bus
         return this.registry.revoke(notice.user, notice.token, notice.beforeMs);
       case "close":
         return this.registry.get(notice.connection)?.end("closed-by-admin");
+      case "owner":
+        return this.cluster.onOwner(notice);
+      case "dissolved":
+        return this.audiences.dissolve(notice.room);
+      case "online":
+      case "offline":
+        return this.online.onNotice(notice);
     }
   }
 
-  /** A room that the user may see; signals do not stand in the line of its commands. */
-  async #seen(roomId: string, user: string): Promise<Room> {
-    const room = this.room(roomId);
-    if (room.status === "open") room.state.requireSight(user);
-    else await room.ask((state) => state.requireSight(user));
-    return room;
+  onWord(from: string, word: Word): void {
+    switch (word.kind) {
+      case "sends":
+        return this.landings.onSends(from, word.parcels);
+      case "answers":
+        return this.lines.onAnswers(from, word.lines);
+      case "crowds":
+        return this.guests.onCrowds(from, word.crowds);
+      case "whoIsThere":
+        return this.audiences.crowds.onWhoIsThere(from, word.rooms);
+      case "pass":
+        return this.cluster.onPass(word.shard, word.lock);
+      default:
+        return this.calls.take(from, word);
+    }
   }
 
   /** Typing of a user who is here; refused to who may not see the room. */
-  async typing(roomId: string, user: string, on: boolean): Promise<void> {
-    const room = await this.#seen(roomId, user);
-    room.presence.typing(user, on);
+  typing(roomId: string, user: string, on: boolean): Promise<void> {
+    return this.remote.typing(roomId, user, on);
   }
 
   /** Raises a mark of a user who may see the room. */
-  async mark(roomId: string, user: string, mark: { kind: MarkKind; offset: number }): Promise<void> {
-    const room = await this.#seen(roomId, user);
-    await room.marks.raise(user, mark.kind, mark.offset);
+  mark(roomId: string, user: string, mark: Mark): Promise<void> {
+    return this.remote.mark(roomId, user, mark);
   }
 }

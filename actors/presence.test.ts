@@ -10,17 +10,21 @@ function presence(): { clock: SimulatedClock; room: RoomPresence; said: string[]
   const clock = new SimulatedClock();
   const said: string[] = [];
   const say = (user: string, state: string): void => void said.push(`${user} ${state}`);
-  return { clock, said, room: new RoomPresence({ clock, limits: LIMITS, speaker: { presence: say, typing: say } }) };
+  const speaker = { presence: say, typing: say };
+  const room = new RoomPresence({ clock, limits: LIMITS, speaker, successor: () => room });
+  return { clock, said, room };
 }
 
-test("A user joins with the first connection and leaves a grace after the last.", async () => {
+test("A user joins at the first node and leaves a grace after the last.", async () => {
   const { clock, room, said } = presence();
-  room.arrive("alice", "Alice");
-  room.arrive("alice", "Alice");
-  room.depart("alice");
+  room.arrive("alice", "Alice", "n1");
+  room.arrive("alice", "Alice", "n2");
+  room.arrive("alice", "Alice", "n2");
+  room.depart("alice", "n1");
+  room.depart("alice", "n1");
   await clock.advance(LIMITS.presenceGraceMs + 1);
   assert.deepEqual(said, ["alice join"]);
-  room.depart("alice");
+  room.depart("alice", "n2");
   await clock.advance(LIMITS.presenceGraceMs - 1);
   assert.equal(room.size, 1);
   await clock.advance(2);
@@ -30,11 +34,11 @@ test("A user joins with the first connection and leaves a grace after the last."
 
 test("A reconnect within the grace is never seen, however often.", async () => {
   const { clock, room, said } = presence();
-  room.arrive("alice", "Alice");
+  room.arrive("alice", "Alice", "n1");
   for (let i = 0; i < 5; i++) {
-    room.depart("alice");
+    room.depart("alice", "n1");
     await clock.advance(LIMITS.presenceGraceMs - 1);
-    room.arrive("alice", "Alice");
+    room.arrive("alice", "Alice", "n1");
     await clock.advance(LIMITS.presenceGraceMs * 2);
   }
   assert.deepEqual(said, ["alice join"]);
@@ -42,7 +46,7 @@ test("A reconnect within the grace is never seen, however often.", async () => {
 
 test("Typing ends by itself, later with every word, and before a leave.", async () => {
   const { clock, room, said } = presence();
-  room.arrive("alice", "Alice");
+  room.arrive("alice", "Alice", "n1");
   room.typing("alice", true);
   await clock.advance(LIMITS.typingMs - 1);
   room.typing("alice", true);
@@ -54,36 +58,36 @@ test("Typing ends by itself, later with every word, and before a leave.", async 
   room.typing("alice", true);
   room.typing("alice", false);
   room.typing("alice", true);
-  room.depart("alice");
+  room.depart("alice", "n1");
   await clock.advance(LIMITS.presenceGraceMs);
   assert.deepEqual(said, ["alice start", "alice stop", "alice start", "alice stop", "alice leave"]);
 });
 
 test("A removed user leaves at once, whatever they did, and no timer is left.", async () => {
   const { clock, room, said } = presence();
-  for (const user of ["here", "typist", "lingerer"]) room.arrive(user, user);
+  for (const user of ["here", "typist", "lingerer"]) room.arrive(user, user, "n1");
   room.typing("typist", true);
-  room.depart("lingerer");
+  room.depart("lingerer", "n1");
   said.length = 0;
   for (const user of ["here", "typist", "lingerer", "nobody"]) room.remove(user);
   const all = ["here leave", "typist stop", "typist leave", "lingerer leave"];
   assert.deepEqual(said, all);
   await clock.advance(60_000);
-  room.depart("here");
+  room.depart("here", "n1");
   assert.deepEqual(said, all);
 });
 
 test("Who is not here does not type, and departs without harm.", () => {
   const { room, said } = presence();
   room.typing("alice", true);
-  room.depart("alice");
+  room.depart("alice", "n1");
   assert.deepEqual(said, []);
   assert.equal(room.size, 0);
 });
 
 test("A list of those present is as long as it may be.", () => {
   const { room } = presence();
-  for (let i = 0; i < 10; i++) room.arrive(`u${i}`, "");
+  for (let i = 0; i < 10; i++) room.arrive(`u${i}`, "", "n1");
   assert.deepEqual(
     room.list(3).map(({ id }) => id),
     ["u0", "u1", "u2"],
@@ -92,13 +96,24 @@ test("A list of those present is as long as it may be.", () => {
 
 test("A room that closes says the leaves and stops that its next opening would not know of.", async () => {
   const { clock, room, said } = presence();
-  for (const user of ["here", "typist", "lingerer"]) room.arrive(user, user);
+  for (const user of ["here", "typist", "lingerer"]) room.arrive(user, user, "n1");
   room.typing("typist", true);
-  room.depart("lingerer");
+  room.depart("lingerer", "n1");
   said.length = 0;
   room.clear();
+  for (const user of ["here", "typist"]) room.arrive(user, user, "n1");
   await clock.advance(60_000);
-  assert.deepEqual(said, ["typist stop", "lingerer leave"]);
+  assert.deepEqual(said, ["typist stop", "lingerer leave", "here join", "typist join"]);
+});
+
+test("Who goes while a room is closed is said to leave soon after.", async () => {
+  const { clock, room, said } = presence();
+  for (const user of ["alice", "bob"]) room.arrive(user, user, "n1");
+  room.clear();
+  room.arrive("alice", "alice", "n1");
+  said.length = 0;
+  await clock.advance(2_000);
+  assert.deepEqual(said, ["bob leave"]);
 });
 
 test("Signals reach those who listen, once per user, with the changes of a moment made one.", async () => {

@@ -1,6 +1,7 @@
 /**
  * Who is in a room, as its owner sees it: one small integer per user over the table of the membership
- * machine. Signals about it are ephemeral and coalesced; nothing is said when nobody listens.
+ * machine, and the nodes where the user is. Signals about it are ephemeral and coalesced; nothing is said when
+ * nobody listens.
  */
 import type { Clock, Timer } from "./clock.ts";
 import type { Limits } from "./limits.ts";
@@ -17,12 +18,27 @@ export interface PresenceOptions {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly speaker: PresenceSpeaker;
+  /** The presence of the room's opening now, if it is open; this one or the one after it. */
+  successor(): RoomPresence | undefined;
 }
+
+/** A timer that runs later than this after it was due says that this process stood still, ms (rule 10). */
+export const LATE_MS = 1_500;
+/** Pause before somebody is judged absent again by a process that stood still, ms: what waited in its sockets is read. */
+export const LOOK_AGAIN_MS = 1_000;
+/** How long a user that only others believe to be here may take to be introduced, ms: a lost word is said again twice. */
+const SUSPICION_MS = 600;
+/** How long whoever was here as the room closed may take to be introduced to its next opening, ms. */
+const REOPENED_MS = 1_200;
+/** No node. */
+const NOWHERE = "";
 
 interface Here {
   state: number;
-  /** Subscriptions of this user, over all its connections. */
-  connections: number;
+  /** A node where the user is subscribed; `NOWHERE` when the user lingers. */
+  edge: string;
+  /** The others; few users are at more than one. */
+  others: string[] | undefined;
   name: string;
   timer: Timer | undefined;
 }
@@ -31,6 +47,8 @@ interface Here {
 export class RoomPresence {
   readonly #options: PresenceOptions;
   readonly #users = new Map<string, Here>();
+  /** Users of whom a leave is owed unless they come, each with the suspicion it is of. */
+  readonly #suspects = new Map<string, object>();
 
   constructor(options: PresenceOptions) {
     this.#options = options;
@@ -41,34 +59,77 @@ export class RoomPresence {
     return this.#users.size;
   }
 
-  /** A connection of the user subscribed to the room. */
-  arrive(user: string, name: string): void {
-    let here = this.#users.get(user);
-    if (!here) {
-      here = { state: membershipTable.initial, connections: 0, name, timer: undefined };
-      this.#users.set(user, here);
-    }
-    here.connections++;
-    here.name = name;
-    this.#apply(
-      user,
-      here,
-      here.connections === 1 && membershipTable.name(here.state) === "lingering" ? "returned" : "granted",
-    );
+  /** Whether a user is here or lingers. */
+  has(user: string): boolean {
+    return this.#users.has(user);
   }
 
-  /** A subscription of the user ended. */
-  depart(user: string): void {
+  /** The user is subscribed to the room at a node; harmless when that is known. */
+  arrive(user: string, name: string, edge: string): void {
+    let here = this.#users.get(user);
+    if (!here) {
+      here = { state: membershipTable.initial, edge, others: undefined, name, timer: undefined };
+      this.#users.set(user, here);
+      this.#suspects.delete(user);
+      return this.#apply(user, here, "granted");
+    }
+    here.name = name;
+    if (here.edge === NOWHERE) {
+      here.edge = edge;
+      this.#apply(user, here, "returned");
+    } else if (here.edge !== edge && !here.others?.includes(edge)) {
+      if (here.others) here.others.push(edge);
+      else here.others = [edge];
+    }
+  }
+
+  /** The user is not subscribed at a node any more; the last one begins the grace. */
+  depart(user: string, edge: string): void {
     const here = this.#users.get(user);
-    if (!here || here.connections === 0) return;
-    here.connections--;
-    if (here.connections === 0) this.#apply(user, here, "lastGone");
+    if (here && leave(here, edge)) this.#apply(user, here, "lastGone");
+  }
+
+  /** The same where the node is gone: noticing that took as long as a grace, so it leaves at once. */
+  vanish(user: string, edge: string): void {
+    const here = this.#users.get(user);
+    if (here && leave(here, edge)) this.#apply(user, here, "removed");
   }
 
   /** The user is no member any more: gone at once. */
   remove(user: string): void {
     const here = this.#users.get(user);
     if (here) this.#apply(user, here, "removed");
+  }
+
+  /**
+   * Clients somewhere believe that these users are here, of whom this owner may not know: they were at a node
+   * that died together with the owner before, or will be introduced in a moment. Of those who are not here then,
+   * `leave` is said. Bounded by `presenceListed`; further ones are left out.
+   */
+  suspect(users: Iterable<string>): void {
+    const { limits } = this.#options;
+    const suspicion = {};
+    let any = false;
+    for (const user of users) {
+      if (this.#suspects.size >= limits.presenceListed) break;
+      if (this.#users.has(user) || this.#suspects.has(user)) continue;
+      this.#suspects.set(user, suspicion);
+      any = true;
+    }
+    if (any) this.#judgeLater(suspicion, SUSPICION_MS);
+  }
+
+  #judgeLater(suspicion: object, delayMs: number): void {
+    const { clock, speaker } = this.#options;
+    const due = clock.monotonic() + delayMs;
+    clock.after(delayMs, () => {
+      if (clock.monotonic() - due > LATE_MS) return this.#judgeLater(suspicion, LOOK_AGAIN_MS);
+      for (const [user, of] of this.#suspects) {
+        if (of !== suspicion) continue;
+        this.#suspects.delete(user);
+        speaker.presence(user, "leave");
+      }
+    });
   }
 
   /** The user types or pauses; ignored from who is not here. */
@@ -89,17 +150,28 @@ export class RoomPresence {
 
   /**
    * Forgets everybody; the room closes. Who is here is introduced to its next opening, which knows nothing of
-   * who typed or lingered: these words are said now.
+   * who typed or lingered: these words are said now. Who goes in between is not introduced, and leaves later.
    */
   clear(): void {
     const { speaker } = this.#options;
+    const left: string[] = [];
     for (const [user, here] of this.#users) {
       this.#cancel(here);
       const state = membershipTable.name(here.state);
       if (state === "typing") speaker.typing(user, "stop");
-      else if (state === "lingering") speaker.presence(user, "leave");
+      if (state === "lingering") speaker.presence(user, "leave");
+      else left.push(user);
     }
     this.#users.clear();
+    // Who listens says to the next opening whom it believes to be here.
+    this.#suspects.clear();
+    if (left.length > 0) this.#options.clock.after(REOPENED_MS, () => this.#sayLeft(left));
+  }
+
+  /** Says that those who did not return to the room left it; where it is owned elsewhere the term is old, and nobody hears. */
+  #sayLeft(users: readonly string[]): void {
+    const now = this.#options.successor();
+    for (const user of users) if (!now?.has(user)) this.#options.speaker.presence(user, "leave");
   }
 
   #apply(user: string, here: Here, event: MembershipEvent): void {
@@ -137,9 +209,13 @@ export class RoomPresence {
 
   #start(user: string, here: Here, delayMs: number, event: MembershipEvent): void {
     this.#cancel(here);
-    here.timer = this.#options.clock.after(delayMs, () => {
+    const { clock } = this.#options;
+    const due = clock.monotonic() + delayMs;
+    here.timer = clock.after(delayMs, () => {
       here.timer = undefined;
-      this.#apply(user, here, event);
+      // Who stood still looks again before it judges anyone absent (rule 10).
+      if (clock.monotonic() - due > LATE_MS) this.#start(user, here, LOOK_AGAIN_MS, event);
+      else this.#apply(user, here, event);
     });
   }
 
@@ -147,4 +223,15 @@ export class RoomPresence {
     if (here.timer) this.#options.clock.cancel(here.timer);
     here.timer = undefined;
   }
+}
+
+/** Takes a node off those where a user is; whether it was the last. */
+function leave(here: Here, edge: string): boolean {
+  if (here.edge === edge) {
+    here.edge = here.others?.pop() ?? NOWHERE;
+    return here.edge === NOWHERE;
+  }
+  const at = here.others?.indexOf(edge) ?? -1;
+  if (at >= 0) here.others?.splice(at, 1);
+  return false;
 }

@@ -313,8 +313,8 @@ export class World implements Witness {
     stage.faults.archiveAway = false;
     stage.faults.rate = 0;
     stage.faults.delayMs = 0;
-    for (let i = 0; i < 60 && (this.#calls.size > 0 || stage.node.writer.entries > 0); i++)
-      await stage.clock.advance(500);
+    const busy = (): boolean => this.#calls.size + stage.node.writer.entries + stage.node.lines.waiting > 0;
+    for (let i = 0; i < 60 && busy(); i++) await stage.clock.advance(500);
     await stage.clock.advance(3_000);
     this.check();
     assert.equal(this.#calls.size, 0, "a REST call was never answered");

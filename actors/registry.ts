@@ -6,6 +6,7 @@ import type { Clock, Timer } from "./clock.ts";
 import type { CodeWord } from "./codes.ts";
 import type { Connection } from "./connection.ts";
 import type { Limits } from "./limits.ts";
+import { LATE_MS } from "./presence.ts";
 
 /** What the registry tells its node. */
 export interface Watcher {
@@ -115,8 +116,11 @@ export class Registry {
   }
 
   #schedule(): void {
-    this.#timer = this.#options.clock.after(SWEEP_MS, () => {
-      this.sweep();
+    const { clock } = this.#options;
+    const due = clock.monotonic() + SWEEP_MS;
+    this.#timer = clock.after(SWEEP_MS, () => {
+      // Who stood still has not read what came meanwhile: it looks again before it judges anyone silent (rule 10).
+      if (clock.monotonic() - due <= LATE_MS) this.sweep();
       this.#schedule();
     });
   }

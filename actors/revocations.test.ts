@@ -99,7 +99,7 @@ function follow() {
   const revocations = new Revocations(LIMITS);
   const told: number[] = [];
   const lines: string[] = [];
-  const state = { away: false };
+  const state = { away: false, pages: Number.POSITIVE_INFINITY };
   const log = { debug() {}, info: note, warn: note, error: note };
   function note(_fields: object, message: string): void {
     lines.push(message);
@@ -107,7 +107,7 @@ function follow() {
   const follower = new RevocationFollower({
     directory: {
       revocationsAfter: async (id, limit) => {
-        if (state.away) throw new StoreFailure("away");
+        if (state.away || state.pages-- === 0) throw new StoreFailure("away");
         return directory.revocationsAfter(id, limit);
       },
     },
@@ -163,8 +163,39 @@ test("A follower forgets revocations whose tokens have expired.", async () => {
   follower.stop();
 });
 
-test("A start fails when revocations cannot be read.", async () => {
-  const { state, follower } = follow();
+test("Until the revocations were read once every sound token is refused for now, and then judged by them.", async () => {
+  const { directory, clock, lines, revocations, state, follower } = follow();
+  for (let i = 0; i < 1_001; i++) await directory.revoke(`user ${i}`, undefined, ending(0));
+  const sound = { verify: (token: string) => claims(token, { issuedAtMs: 1 }) };
+  const verifier = refusingRevoked(sound, revocations, () => follower.isKnown);
+  const refusal = (token: string): string => {
+    try {
+      verifier.verify(token);
+      return "none";
+    } catch (error) {
+      assert.ok(error instanceof Refusal);
+      return error.code;
+    }
+  };
   state.away = true;
-  await assert.rejects(follower.start(), StoreFailure);
+  await follower.start();
+  await clock.advance(5_000);
+  assert.equal(follower.isKnown, false);
+  assert.equal(refusal("ann"), "store-unavailable");
+  assert.deepEqual(lines, ["revocations cannot be read"]);
+  state.pages = 1;
+  state.away = false;
+  await clock.advance(500);
+  assert.equal(revocations.size, 1_000, "a part was read");
+  assert.equal(refusal("user 0"), "token-revoked");
+  assert.equal(refusal("user 1000"), "store-unavailable");
+  state.pages = Number.POSITIVE_INFINITY;
+  await clock.advance(500);
+  await follower.known;
+  assert.equal(refusal("ann"), "none");
+  assert.equal(refusal("user 1000"), "token-revoked");
+  state.away = true;
+  await clock.advance(5_000);
+  assert.equal(refusal("ann"), "none", "what is known stays known");
+  follower.stop();
 });

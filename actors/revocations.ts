@@ -84,12 +84,20 @@ function keyOf(user: string, token: string | undefined): string {
   return token === undefined ? user : `${user}\n${token}`;
 }
 
-/** A verifier that also refuses revoked tokens, with `token-revoked`. */
-export function refusingRevoked(verifier: TokenVerifier, revocations: Revocations): TokenVerifier {
+/**
+ * A verifier that also refuses revoked tokens, with `token-revoked`; and until all revocations are `known`, every
+ * sound token with `store-unavailable`, as any of them may have been revoked.
+ */
+export function refusingRevoked(
+  verifier: TokenVerifier,
+  revocations: Revocations,
+  known: () => boolean = () => true,
+): TokenVerifier {
   return {
     verify(token: string): Claims {
       const claims = verifier.verify(token);
       if (revocations.isRevoked(claims)) throw new Refusal("token-revoked");
+      if (!known()) throw new Refusal("store-unavailable", "Revoked tokens are not known yet.");
       return claims;
     },
   };
@@ -112,11 +120,17 @@ export interface FollowerOptions {
 }
 
 /**
- * Keeps the set equal to the directory's: loads it at start, then asks for what is new. While the
- * directory is away, tokens are judged by what is known, and it is asked on.
+ * Keeps the set equal to the directory's: loads it, then asks for what is new. While the directory is away it is
+ * asked on: once all was read tokens are judged by what is known, before that nobody can judge them.
  */
 export class RevocationFollower {
   readonly #options: FollowerOptions;
+  #complete: () => void = () => undefined;
+  /** Resolves when all that the directory had was read once. */
+  readonly known = new Promise<void>((resolve) => {
+    this.#complete = resolve;
+  });
+  #isKnown = false;
   /** Highest id read from the directory. */
   #lastId = 0;
   #timer: Timer | undefined;
@@ -129,10 +143,14 @@ export class RevocationFollower {
     this.#prunedAt = options.clock.monotonic();
   }
 
-  /** Loads all revocations, then follows. Rejects with `StoreFailure` when they cannot be read. */
-  async start(): Promise<void> {
-    await this.#readNew();
-    this.#schedule();
+  /** Whether all that the directory had was read once. */
+  get isKnown(): boolean {
+    return this.#isKnown;
+  }
+
+  /** Begins to follow; resolves after the first look at the directory, whether it answered (`isKnown`) or not. */
+  start(): Promise<void> {
+    return this.#poll();
   }
 
   /** Takes a revocation that was made here, or came over the bus, at once. */
@@ -176,7 +194,10 @@ export class RevocationFollower {
         this.#lastId = revocation.id;
         if (revocation.keepUntilMs > nowMs) this.take(revocation);
       }
-      if (page.length < PAGE || this.#stopped) return;
+      if (this.#stopped) return;
+      if (page.length < PAGE) break;
     }
+    this.#isKnown = true;
+    this.#complete();
   }
 }

@@ -1,9 +1,9 @@
 /** Opening a room: head, members, what the hot log still has, the last derived writes (protocol, step 5 of "Becoming owner"). */
 import type { DerivedWrite, Head } from "./archive.ts";
-import { Refusal } from "./codes.ts";
 import { type ArchivedEntry, type Entry, type Fate, type Position, positionOf } from "./entry.ts";
 import { fateAfter } from "./fate.ts";
 import { type Posting, posting } from "./posting.ts";
+import { ReopeningRefusal } from "./reopening.ts";
 import { storeTail } from "./room.seal.ts";
 import { memberOf, RoomState } from "./room.state.ts";
 import type { Room } from "./room.ts";
@@ -113,14 +113,14 @@ async function adoptHot(room: Room, state: RoomState, term: number): Promise<Ope
 /** Ends an opening that went on after its room was closed: another one is under way, perhaps under a new term. */
 function requireCurrent(room: Room, term: number): void {
   if (room.status === "closed" || room.shard.term !== term) {
-    throw new Refusal("store-unavailable", "The room is being reopened.", 1_000);
+    throw new ReopeningRefusal();
   }
 }
 
 /** Owns the shard again; the room opens then. */
 function anew(room: Room, why: string): Promise<never> {
   room.shard.lost(room.shard.term, why);
-  return Promise.reject(new Refusal("store-unavailable", "The room is being reopened.", 1_000));
+  return Promise.reject(new ReopeningRefusal());
 }
 
 async function adopt(room: Room, state: RoomState, entries: readonly Entry[]): Promise<Posting[]> {
@@ -133,10 +133,7 @@ async function adopt(room: Room, state: RoomState, entries: readonly Entry[]): P
     item.decidedAt = room.host.clock.monotonic();
     item.derived = entry.event === "member" ? state.applyMember(entry) : await derivedOf(room, [entry], fates);
     if (item.derived.length === 0) item.derived = undefined;
-    state.offset = entry.offset;
-    state.headTerm = entry.term;
-    state.count = entry.count;
-    state.at = entry.at;
+    state.decided(entry);
     state.accepted = positionOf(entry);
     unstored.push(item);
   }

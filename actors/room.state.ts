@@ -35,11 +35,9 @@ export class RoomState {
     this.accepted = this.stored;
   }
 
-  /** Gives a draft the next place. `now` in ms since 1970; `at` never falls, so time and offset agree. */
-  decide(draft: Draft, term: number, now: number): Entry {
-    const at = Math.max(now, this.at);
-    const count = draft.event === "message" ? this.count + 1 : this.count;
-    const entry: Entry = {
+  /** A draft at the next place, not taken yet. `now` in ms since 1970; `at` never falls, so time and offset agree. */
+  next(draft: Draft, term: number, now: number): Entry {
+    return {
       room: this.record.id,
       offset: this.offset + 1,
       term,
@@ -48,19 +46,22 @@ export class RoomState {
       sender: draft.sender,
       senderName: draft.senderName,
       key: draft.key,
-      at,
-      count,
+      at: Math.max(now, this.at),
+      count: draft.event === "message" ? this.count + 1 : this.count,
       ref: draft.ref,
       contentType: draft.contentType,
       headers: draft.headers,
       body: draft.body,
       text: draft.text,
     };
+  }
+
+  /** The entry at the next place is decided. */
+  decided(entry: Entry): void {
     this.offset = entry.offset;
-    this.headTerm = term;
-    this.count = count;
-    this.at = at;
-    return entry;
+    this.headTerm = entry.term;
+    this.count = entry.count;
+    this.at = entry.at;
   }
 
   /** The role of a user; `none` for who is no member. */

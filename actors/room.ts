@@ -4,34 +4,27 @@
  *   opening ──(head, members, last derived writes)──→ open ──(nobody in it, all stored)──→ closed
  *
  * Commands run one at a time through the mailbox; a SEND that needs nothing from a store is decided in the
- * turn it comes in. Nothing is shown before the hot log accepted it (rule 4).
+ * turn it comes in. Nothing is shown before the hot log accepted it (rule 4). Its order is in `room.order.ts`,
+ * what becomes of it once accepted in `room.settling.ts`.
  */
 import type { Pack } from "./bus.ts";
 import { Refusal } from "./codes.ts";
 import { Duplicates } from "./duplicates.ts";
-import { type Entry, type Fate, positionOf } from "./entry.ts";
+import type { Entry, Fate } from "./entry.ts";
 import { Fates } from "./fates.ts";
-import { Mailbox } from "./mailbox.ts";
+import { type Asked, Mailbox } from "./mailbox.ts";
 import type { RoomMarks } from "./marks.ts";
-import {
-  answerAccepted,
-  answerRefused,
-  answerStored,
-  bytesOf,
-  type Draft,
-  type Posting,
-  posting,
-  type Reply,
-} from "./posting.ts";
+import { answerRefused, bytesOf, type Draft, type Posting, posting, type Reply } from "./posting.ts";
 import type { RoomPresence } from "./presence.ts";
+import { ReopeningRefusal } from "./reopening.ts";
 import type { RoomHost, RoomShard } from "./room.host.ts";
 import { type Opened, openRoom } from "./room.open.ts";
-import { storeFirst } from "./room.seal.ts";
+import { RoomOrder } from "./room.order.ts";
+import { RoomSettling } from "./room.settling.ts";
 import { memberDraft, type RoomState } from "./room.state.ts";
-import type { Stored } from "./writer.ts";
 
 /** One awake room. */
-export class Room implements Stored {
+export class Room {
   readonly id: string;
   readonly host: RoomHost;
   readonly shard: RoomShard;
@@ -43,16 +36,8 @@ export class Room implements Stored {
   #state: RoomState | undefined;
   readonly #mailbox: Mailbox;
   readonly #duplicates: Duplicates;
-  /** Decided in this turn, not yet given to the hot log. */
-  #turn: Posting[] = [];
-  #opening = false;
-  /** Whether what follows the head in the archive can only be ours; if not, the first entry is stored before it is shown. */
-  #sealed = true;
-  /** Accepted and not yet stored. */
-  pending = 0;
-  #waiting: (() => void)[] = [];
-  /** An entry of ours had its place taken in the archive: nothing after it may be stored. */
-  #conflicted = false;
+  readonly #order: RoomOrder;
+  readonly #settling: RoomSettling;
   readonly #fates: Fates;
 
   constructor(id: string, shard: RoomShard, host: RoomHost) {
@@ -64,10 +49,14 @@ export class Room implements Stored {
     this.marks = host.marksOf(this);
     this.#duplicates = new Duplicates(id, host);
     this.#fates = new Fates(id);
+    const parts = { room: this, duplicates: this.#duplicates, fates: this.#fates };
+    this.#order = new RoomOrder(parts);
+    this.#settling = new RoomSettling(parts);
     this.#mailbox = new Mailbox({
       room: id,
       most: host.limits.roomMailbox,
       log: host.log,
+      barred: () => (shard.holds ? undefined : shard.held()),
       decide: (item) => this.#decide(item),
     });
     openRoom(this).then(
@@ -86,18 +75,11 @@ export class Room implements Stored {
     if (this.status === "closed") return;
     if (!opened) return this.#failed(new Refusal("room-not-found"));
     this.#state = opened.state;
-    this.#opening = !opened.hotHead;
-    this.#sealed = opened.sealed;
+    this.#order.begin(opened);
     this.status = "open";
-    this.#mailbox.busy = false;
     this.host.opened(this);
-    for (const left of opened.unstored) {
-      this.pending++;
-      this.#duplicates.add(left);
-      if (left.derived) this.#fates.adopt(left.derived);
-      this.host.writer.adopt({ room: this, posting: left, urgent: false });
-    }
-    this.#mailbox.drain();
+    for (const left of opened.unstored) this.#settling.adopt(left);
+    this.#mailbox.open();
   }
 
   /** The room cannot be opened: everybody who waits is refused, and the room is forgotten. */
@@ -109,20 +91,35 @@ export class Room implements Stored {
 
   /** Takes a posting; its reply hears the outcome. */
   post(item: Posting): void {
-    if (this.status === "closed") return answerRefused(item, reopening());
+    if (this.status === "closed") return answerRefused(item, new ReopeningRefusal());
     this.usedAt = this.host.clock.monotonic();
     this.#mailbox.post(item);
   }
 
   /** Takes a posting that was taken before the room opened anew. */
   repost(item: Posting): void {
-    if (this.status === "closed") return answerRefused(item, reopening());
+    if (this.status === "closed") return answerRefused(item, new ReopeningRefusal());
     this.#mailbox.repost(item);
   }
 
-  /** Runs `work` in the room's order, once it is open. Rejects with a `Refusal` when the room is not there. */
+  /**
+   * Runs `work`, which may decide, in the room's order: once the room is open and its node may decide. Rejects
+   * with a `Refusal` when the room is not there.
+   */
   ask<T>(work: (state: RoomState) => T | Promise<T>): Promise<T> {
-    if (this.status === "closed") return Promise.reject(reopening());
+    return this.#asked(work, (asked) => this.#mailbox.ask(asked));
+  }
+
+  /**
+   * Answers from the state as it is, once the room is open, whatever waits to be decided. `work` decides nothing.
+   * Rejects as `ask` does.
+   */
+  read<T>(work: (state: RoomState) => T): Promise<T> {
+    return this.#asked(work, (asked) => this.#mailbox.read(asked));
+  }
+
+  #asked<T>(work: (state: RoomState) => T | Promise<T>, give: (asked: Asked) => void): Promise<T> {
+    if (this.status === "closed") return Promise.reject(new ReopeningRefusal());
     this.usedAt = this.host.clock.monotonic();
     return new Promise<T>((resolve, reject) => {
       const run = async (): Promise<void> => {
@@ -132,17 +129,13 @@ export class Room implements Stored {
           reject(error as Error);
         }
       };
-      this.#mailbox.ask(run, reject);
+      give({ run, fail: reject });
     });
   }
 
   /** Decides a posting; false when a store must be asked first (it was, and the mailbox goes on after it). */
   #decide(item: Posting): boolean {
     try {
-      if (!this.shard.holds) {
-        this.#mailbox.hold(this.shard.held(), item);
-        return false;
-      }
       const { draft } = item;
       const state = this.state;
       // What the node itself words was checked by who asked for it.
@@ -214,51 +207,23 @@ export class Room implements Stored {
 
   /** Gives a posting its place in the order. Throws when the writer has no place for it. */
   place(item: Posting): void {
-    const { host, state } = this;
-    if (this.status !== "open") throw reopening();
-    const bytes = bytesOf(item);
-    host.writer.reserve(bytes);
-    const entry = state.decide(item.draft, this.shard.term, host.clock.now());
-    item.entry = entry;
-    item.bytes = bytes;
-    item.decidedAt = host.clock.monotonic();
-    if (entry.event === "member") item.derived = this.#applyMember(entry);
-    else if (entry.ref > 0) item.derived = this.#fates.apply(entry, item.before);
-    if (item.keyed) this.#duplicates.add(item);
-    this.#turn.push(item);
-    if (this.#turn.length > 1) return;
-    if (this.#sealed) this.shard.touch(this);
-    else this.#seal(item);
-  }
-
-  /** Stores the first entry alone: that insert is the fence (step 3 of one SEND). */
-  #seal(first: Posting): void {
-    storeFirst(this, first.entry as Entry).then(
-      (ours) => {
-        if (this.status !== "open" || this.#turn[0] !== first) return;
-        if (!ours) return this.shard.reload(this, []);
-        this.#sealed = true;
-        this.shard.touch(this);
-      },
-      (error: unknown) => this.host.log.error({ room: this.id, err: error }, "a room could not be sealed"),
-    );
+    if (this.status !== "open") throw new ReopeningRefusal();
+    this.#order.place(item);
   }
 
   /** Whether it is open and what this node knows of it is the end of its log. */
   get whole(): boolean {
-    return this.status === "open" && this.#sealed;
+    return this.status === "open" && this.#order.sealed;
   }
 
   /** Whether nothing is decided that the hot log has not accepted. */
   get still(): boolean {
-    return this.#turn.length === 0 && !this.#opening;
+    return this.#order.still;
   }
 
   /** Takes what was decided and not given to the hot log, to be decided again. */
   takeDecided(): readonly Posting[] {
-    const decided = this.#turn;
-    this.#turn = [];
-    return decided;
+    return this.#order.take();
   }
 
   /** The fate of a message as far as it is decided, given what the archive says. */
@@ -266,96 +231,25 @@ export class Room implements Stored {
     return this.#fates.of(offset, archived);
   }
 
-  #applyMember(entry: Entry): ReturnType<RoomState["applyMember"]> {
-    const writes = this.state.applyMember(entry);
-    for (const write of writes) {
-      if (write.kind === "member" && write.member.role !== "none") this.host.joined(this, write.member.user);
-    }
-    return writes;
-  }
-
   /** Takes the postings of this turn for the hot log. */
   takePack(): { pack: Pack; postings: readonly Posting[] } {
-    const postings = this.#turn;
-    this.#turn = [];
-    const entries = postings.map((item) => item.entry as Entry);
-    const opening = this.#opening;
-    return { pack: { room: this.id, prevTerm: (entries[0] as Entry).prevTerm, entries, opening }, postings };
+    return this.#order.takePack();
   }
 
   /** The hot log has the pack: it may be shown, and goes to the writer. Called after the publish. */
   onAccepted(postings: readonly Posting[]): void {
-    if (this.#conflicted) return this.shard.conflicted(this, postings);
-    this.#opening = false;
-    const last = postings[postings.length - 1] as Posting;
-    this.state.accepted = positionOf(last.entry as Entry);
-    this.pending += postings.length;
-    const { pair } = this.state.record;
-    for (const item of postings) {
-      if (pair) this.#copyToQueues(pair, item.entry as Entry);
-      answerAccepted(item);
-      this.host.writer.enqueue({ room: this, posting: item, urgent: item.reply?.urgent === true });
-    }
+    this.#order.accepted();
+    this.#settling.accepted(postings);
   }
 
-  /** Messages of a direct room also go to the queues of its two users, at most once (design 3). */
-  #copyToQueues(pair: readonly [string, string], entry: Entry): void {
-    if (entry.event !== "message") return;
-    for (const user of pair) this.host.bus.notify({ kind: "entry", user, entry });
-  }
-
-  onStored(postings: readonly Posting[]): void {
-    const last = (postings[postings.length - 1] as Posting).entry as Entry;
-    this.pending -= postings.length;
-    if (last.offset > this.state.stored.offset) this.state.stored = positionOf(last);
-    for (const item of postings) {
-      const entry = item.entry as Entry;
-      if (item.keyed) this.#duplicates.settle(item);
-      if (entry.ref > 0) this.#fates.settle(entry);
-      if (entry.event === "message") this.host.markers.sent(this.id, entry);
-      answerStored(item);
-    }
-    this.#wake();
-    if (this.status === "open") {
-      this.marks.stored(this.state.stored.offset);
-      this.#duplicates.prune(this.state);
-    }
-    this.#trim().catch((error: unknown) =>
-      this.host.log.warn({ room: this.id, err: error }, "a trim was not answered"),
-    );
-  }
-
-  /** Tells the hot log what is stored; of a deleted room it keeps nothing. */
-  async #trim(): Promise<void> {
-    const { bus } = this.host;
-    const { id: shard, term } = this.shard;
-    const { stored, record } = this.state;
-    if (!(await bus.stored(shard, term, this.id, stored))) this.shard.lost(term, "a trim met another term");
-    else if (record.deletedAt !== undefined && this.pending === 0) this.host.putAway(this);
-  }
-
-  onConflict(postings: readonly Posting[]): void {
-    this.pending -= postings.length;
-    this.#conflicted = true;
-    this.host.log.error(
-      { room: this.id, entries: postings.length },
-      "another entry stands where ours was to be stored",
-    );
-    this.#wake();
-    this.shard.conflicted(this, postings);
-  }
-
-  #wake(): void {
-    if (this.pending > 0 || this.#waiting.length === 0) return;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resolve of waiting) resolve();
+  /** How many entries are accepted and not yet stored. */
+  get pending(): number {
+    return this.#settling.pending;
   }
 
   /** Resolves when all that was accepted is stored. */
   settled(): Promise<void> {
-    if (this.pending === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    return this.#settling.settled();
   }
 
   /** Whether nothing keeps the room awake and all it logged is stored (rule 13). */
@@ -363,9 +257,8 @@ export class Room implements Stored {
     return (
       this.status === "open" &&
       this.pending === 0 &&
-      !this.#mailbox.busy &&
-      this.#turn.length === 0 &&
-      this.#mailbox.empty &&
+      this.#order.empty &&
+      this.#mailbox.idle &&
       this.presence.size === 0 &&
       now - this.usedAt >= this.host.limits.roomIdleMs
     );
@@ -373,7 +266,7 @@ export class Room implements Stored {
 
   /** Ends the room in memory; what comes next opens it again from the archive. */
   close(): void {
-    this.#end(reopening());
+    this.#end(new ReopeningRefusal());
   }
 
   takeWaiting(): Posting[] {
@@ -384,7 +277,7 @@ export class Room implements Stored {
     if (this.status === "closed") return;
     this.status = "closed";
     // Left by a room that closes while its first entry is stored; what a sealed one decided is with its shard.
-    for (const item of this.#sealed ? [] : this.takeDecided()) {
+    for (const item of this.#order.sealed ? [] : this.takeDecided()) {
       this.host.writer.release(item.bytes);
       answerRefused(item, refusal);
     }
@@ -393,8 +286,4 @@ export class Room implements Stored {
     this.host.forget(this);
     this.#mailbox.refuse(refusal);
   }
-}
-
-function reopening(): Refusal {
-  return new Refusal("store-unavailable", "The room is being reopened.", 1_000);
 }

@@ -1,93 +1,56 @@
 /** The face of the engine towards REST: rooms and their members. Whatever changes a room goes through its actor. */
 import type { Archive, MarkerRecord, MemberRecord, Role, RoomRecord, RoomType } from "./archive.ts";
 import type { Caller, Page, PageOf, PresenceView, RoomView } from "./chat.ts";
-import { Refusal, StoreFailure } from "./codes.ts";
-import { type ArchivedEntry, type Entry, isUserId } from "./entry.ts";
+import { Refusal } from "./codes.ts";
+import type { ArchivedEntry, Entry } from "./entry.ts";
+import { type FirstMembers, Lobby, type LobbyRooms, storing } from "./lobby.ts";
 import type { Node } from "./node.ts";
 import type { Reply } from "./posting.ts";
 import type { RoomState } from "./room.state.ts";
 import type { Room } from "./room.ts";
-
-/** Members named at a room's creation; more are added one by one. */
-const FIRST_MEMBERS_MOST = 256;
-/** Rooms asked at once for their presence. */
-export const COUNTS_MOST = 200;
 
 /** A reply that settles a promise once the entry is stored. */
 export function untilStored(resolve: (entry: Entry) => void, reject: (refusal: Refusal) => void): Reply {
   return { urgent: true, accepted() {}, stored: resolve, refused: reject };
 }
 
-/** Rooms and members. `MessageService` adds the messages. */
-export class RoomService {
+/** Rooms and members, of rooms that this node owns. `ChatService` adds the messages. */
+export class RoomService implements LobbyRooms {
   readonly node: Node;
-  readonly #newId: () => string;
+  /** Makes room ids. */
+  readonly newId: () => string;
+  readonly #lobby: Lobby;
 
   /** `newId` makes room ids: `[a-z0-9-]{1,64}`, never twice. */
   constructor(node: Node, newId: () => string) {
     this.node = node;
-    this.#newId = newId;
-    node.makeDirect = async (from, to) => (await this.#direct(from, to)).id;
+    this.newId = newId;
+    this.#lobby = new Lobby(node, this, newId);
+    node.makeDirect = (from, to) => this.#lobby.direct(from, to);
   }
 
   get archive(): Archive {
     return this.node.archive;
   }
 
-  async createRoom(
-    caller: Caller,
-    room: { name: string; type: RoomType; members: readonly string[] },
-  ): Promise<RoomView> {
-    const others = [...new Set(room.members)].filter((user) => user !== caller.id);
-    if (others.length > FIRST_MEMBERS_MOST)
-      throw new Refusal("bad-request", `At most ${FIRST_MEMBERS_MOST} members at first.`);
-    for (const user of others)
-      if (!isUserId(user)) throw new Refusal("bad-request", `${JSON.stringify(user)} is no user id.`);
-    if (room.type === "direct") {
-      const other = others[0];
-      if (other === undefined || others.length > 1)
-        throw new Refusal("bad-request", "A direct room has one other member.");
-      return this.room(caller, (await this.#direct(caller, other)).id);
-    }
-    const record: RoomRecord = {
-      id: this.#newId(),
-      name: room.name,
-      type: room.type,
-      createdAt: this.node.clock.now(),
-      createdBy: caller.id,
-      rev: 1,
-    };
-    await this.#store(() => this.archive.createRoom(record));
-    await this.#addFirst(record.id, caller, { first: "admin", others });
-    return this.room(caller, record.id);
+  createRoom(caller: Caller, room: { name: string; type: RoomType; members: readonly string[] }): Promise<RoomView> {
+    return this.#lobby.createRoom(caller, room);
   }
 
-  async #direct(from: Caller, to: string): Promise<RoomRecord> {
-    if (to === from.id) throw new Refusal("forbidden", "A direct room has two users.");
-    if (!isUserId(to)) throw new Refusal("bad-request", `${JSON.stringify(to)} is no user id.`);
-    const pair: readonly [string, string] = from.id < to ? [from.id, to] : [to, from.id];
-    const wanted: RoomRecord = {
-      id: this.#newId(),
-      name: "",
-      type: "direct",
-      createdAt: this.node.clock.now(),
-      createdBy: from.id,
-      pair,
-      rev: 1,
-    };
-    const { room } = await this.#store(() => this.archive.createRoom(wanted));
-    // Also for a room that is there: the process may have died between the room and its members.
-    const added = await this.#addFirst(room.id, from, { first: "member", others: [to] });
-    if (added) this.node.bus.notify({ kind: "notice", user: to, event: "direct", room: room.id, by: from.id });
-    return room;
+  myRooms(caller: Caller, page: PageOf): Promise<Page<RoomView>> {
+    return this.#lobby.myRooms(caller, page);
+  }
+
+  publicRooms(caller: Caller, page: PageOf): Promise<Page<RoomView>> {
+    return this.#lobby.publicRooms(caller, page);
+  }
+
+  counts(caller: Caller, rooms: readonly string[]): Promise<Readonly<Record<string, number>>> {
+    return this.#lobby.counts(caller, rooms);
   }
 
   /** Adds the caller and others where they are missing; true when anybody was. */
-  async #addFirst(
-    roomId: string,
-    caller: Caller,
-    members: { readonly first: "admin" | "member"; readonly others: readonly string[] },
-  ): Promise<boolean> {
+  async addFirst(caller: Caller, roomId: string, members: FirstMembers): Promise<boolean> {
     const names = new Map<string, string>();
     for (const user of members.others) names.set(user, (await this.node.options.nameOf(user)) ?? user);
     const room = this.node.room(roomId);
@@ -113,20 +76,8 @@ export class RoomService {
     this.node.bus.notify({ kind: "notice", user, event, room, by: by.id });
   }
 
-  async myRooms(caller: Caller, page: PageOf): Promise<Page<RoomView>> {
-    const rooms = await this.#store(() => this.archive.roomsOf(caller.id, keyPage(page)));
-    return this.#viewPage(caller, rooms, page);
-  }
-
-  async publicRooms(caller: Caller, page: PageOf): Promise<Page<RoomView>> {
-    const rooms = await this.#store(() => this.archive.publicRooms(keyPage(page)));
-    return this.#viewPage(caller, rooms, page);
-  }
-
-  async #viewPage(caller: Caller, rooms: readonly RoomRecord[], page: PageOf): Promise<Page<RoomView>> {
-    const shown = rooms.slice(0, page.limit);
-    const items = await Promise.all(shown.map((record) => this.#view(caller, record)));
-    return { items, next: rooms.length > page.limit ? shown[shown.length - 1]?.id : undefined };
+  views(caller: Caller, rooms: readonly RoomRecord[]): Promise<readonly RoomView[]> {
+    return Promise.all(rooms.map((record) => this.#view(caller, record)));
   }
 
   async room(caller: Caller, roomId: string): Promise<RoomView> {
@@ -183,7 +134,7 @@ export class RoomService {
   async deleteRoom(caller: Caller, roomId: string): Promise<void> {
     if (roomId === GENERAL.id) throw new Refusal("forbidden", "The room general cannot be deleted.");
     await this.#changeRecord(caller, roomId, { deletedAt: this.node.clock.now() });
-    this.node.audiences.dissolve(roomId);
+    this.node.bus.notify({ kind: "dissolved", room: roomId });
     const room = this.node.rooms.get(roomId);
     if (!room) return;
     room.close();
@@ -312,9 +263,9 @@ export class RoomService {
     return { readOffset: marker.read, unread: unreadOf(room.state.count, marker, member) };
   }
 
-  async counts(caller: Caller, rooms: readonly string[]): Promise<Readonly<Record<string, number>>> {
+  async countsOf(caller: Caller, rooms: readonly string[]): Promise<Readonly<Record<string, number>>> {
     const counts: Record<string, number> = {};
-    for (const id of rooms.slice(0, COUNTS_MOST)) {
+    for (const id of rooms) {
       const room = this.node.rooms.get(id);
       if (room?.status === "open") {
         if (room.state.maySee(caller.id)) counts[id] = room.presence.size;
@@ -329,15 +280,8 @@ export class RoomService {
     return counts;
   }
 
-  /** Turns a store's silence into a coded refusal. */
-  async #store<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      if (!(error instanceof StoreFailure)) throw error;
-      this.node.log.warn({ err: error }, "the archive did not answer");
-      throw new Refusal("store-unavailable", undefined, 1_000);
-    }
+  #store<T>(work: () => Promise<T>): Promise<T> {
+    return storing(this.node.log, work);
   }
 }
 
@@ -355,10 +299,6 @@ function changed(room: Room, change: Parameters<Room["changeMember"]>[0]): Promi
   return new Promise((resolve, reject) => {
     room.changeMember(change, untilStored(resolve, reject));
   });
-}
-
-function keyPage(page: PageOf): { after?: string; limit: number } {
-  return page.cursor === undefined ? { limit: page.limit + 1 } : { after: page.cursor, limit: page.limit + 1 };
 }
 
 function unreadOf(count: number, marker: MarkerRecord, member: MemberRecord | undefined): number {

@@ -8,7 +8,9 @@ import type { AppendAnswer, Bus, Pack } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 import type { Counters } from "./counters.ts";
 import type { Entry, Position } from "./entry.ts";
+import { Gate } from "./gate.ts";
 import { Holding } from "./holding.ts";
+import { KnownHeads } from "./known.ts";
 import type { Leases } from "./leases.ts";
 import type { Log } from "./log.ts";
 import type { Posting } from "./posting.ts";
@@ -33,12 +35,22 @@ export interface ShardHost {
   wake(room: string): void;
   /** Gives postings of a room that was closed to its next opening, in order, before anything new. */
   repost(room: string, postings: readonly Posting[]): void;
+  /** The shard is owned here under its term, and says so (step 6). */
+  owned(shard: Shard): void;
+  /** The shard is not owned here any more. */
+  yielded(shard: Shard): void;
+  /** Runs `work` when few others of its kind run: claims ask every store, and the stores' bounds are theirs. */
+  turnstile<T>(work: () => Promise<T>): Promise<T>;
 }
 
 /** Pause before an append whose outcome is unknown is repeated, and before another try to own a shard, ms. */
 const AGAIN_MS = 50;
 /** Longest pause between tries to own a shard, ms; it doubles up to this. */
 const AGAIN_MS_MOST = 1_000;
+/** Pause before a lock that another holds is tried again, ms: a dead node's runs out within its lease. */
+const LOCKED_AGAIN_MS = 100;
+/** Most time that a handover waits for an append to be answered, ms; then the shard stays. */
+const LET_GO_MS = 1_000;
 
 interface Sent {
   readonly room: Room;
@@ -58,7 +70,7 @@ export class Shard implements RoomShard {
   /** There is proof that the hot log lost data since it was taken. */
   #lossy = false;
   /** Heads of the rooms that were open here under the term before this one, and whole. */
-  #known = new Map<string, Position>();
+  readonly #known = new KnownHeads();
   #turn: Room[] = [];
   #inFlight = false;
   #inFlightTerm = 0;
@@ -66,6 +78,14 @@ export class Shard implements RoomShard {
   #landing: (() => void)[] = [];
   /** Resolves when the shard is owned; replaced while it is owned again. */
   ready: Promise<void>;
+  /** This node should own the shard. */
+  #wanted = false;
+  /** Rooms of the shard live here: it is owned, or is owned again after something was lost. */
+  #mine = false;
+  /** Shut while it is being handed over: nothing more is decided. */
+  readonly #gate = new Gate();
+  /** The one loop that tries to own it. */
+  #owning: Promise<void> | undefined;
   /** Rooms closed with unstored entries; the next opening waits for them. */
   readonly #settling = new Map<string, Room>();
 
@@ -81,55 +101,136 @@ export class Shard implements RoomShard {
     return String(this.#actor.getSnapshot().value);
   }
 
-  /** Becomes owner: lock, claim, fence (steps 1 to 3); tries again until it does. */
+  /** Whether the rooms of the shard live on this node: SENDs go to them and not to another node. */
+  get mine(): boolean {
+    return this.#mine;
+  }
+
+  /** Becomes owner: lock, claim, fence (steps 1 to 3); tries again until it does, or is not wanted here any more. */
   own(): Promise<void> {
-    this.ready = this.#own();
+    this.#wanted = true;
+    this.#owning ??= this.#own().finally(() => {
+      this.#owning = undefined;
+      if (this.#wanted && this.state !== "owning" && !this.#holding.released) void this.own();
+    });
+    this.ready = this.#owning;
     return this.ready;
   }
 
+  /** Begins to own the shard, unless it does or tries already. */
+  want(): void {
+    if (this.#owning || this.#mine || this.#holding.released) return;
+    void this.own();
+  }
+
+  /** Another node should own it: tries no more, if it only tried. */
+  unwant(): void {
+    if (!this.#mine) this.#wanted = false;
+  }
+
   async #own(): Promise<void> {
-    for (let pauseMs = AGAIN_MS; ; pauseMs = Math.min(AGAIN_MS_MOST, pauseMs * 2)) {
-      if (this.#holding.released) return;
+    for (let pauseMs = AGAIN_MS; this.#wanted && !this.#holding.released; ) {
+      let locked = false;
       try {
-        if (await this.#tryToOwn()) return;
+        const tried = await this.#host.turnstile(() => this.#tryToOwn());
+        // It may have been lost again since.
+        if (tried === "owned" && this.state === "owning") return;
+        locked = tried === "locked";
       } catch (error) {
         this.#host.log.warn({ shard: this.id, err: error }, "a shard could not be owned; trying again");
       }
       this.#actor.send({ type: "failed" });
-      await new Promise<void>((resolve) => void this.#host.clock.after(pauseMs, resolve));
+      // Another has the lock: what waits here is for its rooms.
+      if (locked && this.#mine) return this.#yield();
+      await this.#pause(locked ? LOCKED_AGAIN_MS : pauseMs);
+      if (!locked) pauseMs = Math.min(AGAIN_MS_MOST, pauseMs * 2);
     }
   }
 
-  async #tryToOwn(): Promise<boolean> {
+  #pause(ms: number): Promise<void> {
+    return new Promise<void>((resolve) => void this.#host.clock.after(ms, resolve));
+  }
+
+  async #tryToOwn(): Promise<"owned" | "locked" | "stale"> {
     const { archive, bus, name } = this.#host;
+    if (!this.#wanted) return "stale";
     this.#actor.send({ type: "want" });
     const lease = await this.#holding.get();
-    if (!lease) return false;
+    if (!lease) return "locked";
     this.#actor.send({ type: "lockTaken" });
     const term = await archive.claimTerm(this.id, name, lease.value);
+    // Given up meanwhile, it may be another's already: a fence of ours would only cost that one its term.
+    if (this.#holding.released) return "stale";
     const taken = await bus.take(this.id, { lock: lease.value, term, node: name, lossy: this.#lossy });
-    if (!taken) return false;
+    if (!taken) return "stale";
     const heads = await bus.heads(this.id);
     // Somebody was between, and what this node remembers is not the end of the log any more.
-    if (term !== this.term + 1) this.#known.clear();
+    if (term !== this.term + 1) this.#known.forget();
     this.term = term;
     this.lossy = taken.lossy;
     this.#lossy = false;
     this.#holding.keep(term);
-    for (const room of heads.keys()) this.#host.wake(room);
     this.#actor.send({ type: "fenced" });
     this.#actor.send({ type: "recovered" });
-    return true;
+    this.#mine = true;
+    for (const room of heads.keys()) this.#host.wake(room);
+    this.#host.owned(this);
+    return "owned";
+  }
+
+  /** The rooms of the shard live elsewhere from now on: what waited in them goes there, in order, under its keys. */
+  #yield(): void {
+    this.#wanted = false;
+    this.#mine = false;
+    this.#holding.forget();
+    this.#host.yielded(this);
+    this.#reopenAll([]);
+  }
+
+  /**
+   * Hands the shard over, the giver's half: decides nothing more, waits for what is on its way, renews for the
+   * last time, and steps down. Answers the lock's value for the receiver; undefined when it could not, and the
+   * shard stays here. What was logged goes on to be stored and receipted.
+   */
+  async letGo(): Promise<string | undefined> {
+    if (this.state !== "owning" || this.#gate.isShut) return undefined;
+    const { term } = this;
+    const going = (): boolean => this.state === "owning" && this.term === term;
+    this.#gate.shut();
+    try {
+      const late = this.#pause(LET_GO_MS).then(() => true);
+      // What is appended is answered before the lock goes; what is only decided is decided again by the receiver.
+      while (this.#inFlight && going()) {
+        const landed = new Promise<false>((resolve) => this.#landing.push(() => resolve(false)));
+        if (await Promise.race([landed, late])) return undefined;
+      }
+      const lease = going() ? await this.#holding.get() : undefined;
+      if (!lease || !going() || this.#inFlight) return undefined;
+      this.#actor.send({ type: "prepare" });
+      this.#actor.send({ type: "handedOver" });
+      this.#known.forget();
+      this.#yield();
+      return lease.value;
+    } finally {
+      this.#gate.open();
+    }
+  }
+
+  /** Hands over, the receiver's half: takes the lock over, and owns the shard. False when the lock is another's. */
+  async receive(lock: string): Promise<boolean> {
+    if (this.#mine || !(await this.#holding.adopt(lock))) return false;
+    await this.own();
+    return this.#mine;
   }
 
   /** Whether this node may decide in the shard now (step 2 of one SEND). */
   get holds(): boolean {
-    return this.#holding.valid;
+    return this.#holding.valid && !this.#gate.isShut;
   }
 
   /** Resolves when it may again. */
   held(): Promise<void> {
-    return this.#holding.again();
+    return this.#gate.isShut ? this.#gate.opened() : this.#holding.again();
   }
 
   /** Whether nothing of the shard is on its way to the hot log. */
@@ -149,9 +250,7 @@ export class Shard implements RoomShard {
    * term before, and all of that is stored.
    */
   unsealed(room: string, head: Position): boolean {
-    const known = this.#known.get(room);
-    this.#known.delete(room);
-    if (known && known.offset === head.offset && known.term === head.term) return false;
+    if (this.#known.take(room, head)) return false;
     return head.term < this.lossy;
   }
 
@@ -208,15 +307,37 @@ export class Shard implements RoomShard {
       this.#restart(sent, now ? { why: `an append was ${answer}`, lossy: answer === "lost" } : undefined);
       return this.#landed();
     }
-    this.#host.bus.publish(packs);
+    this.#publish(packs);
     const now = this.#host.clock.monotonic();
-    for (const { room, postings } of sent) {
-      for (const item of postings) this.#host.counters.delivery.observe((now - item.decidedAt) / 1_000);
-      room.onAccepted(postings);
-      if (room.status === "closed" && room.pending > 0) this.#settling.set(room.id, room);
+    const faulty: Sent[] = [];
+    for (const one of sent) {
+      try {
+        this.#accepted(one, now);
+      } catch (error) {
+        this.#host.log.error({ shard: this.id, room: one.room.id, err: error }, "a pack met a fault of ours");
+        faulty.push(one);
+      }
     }
+    // The writer has nothing of these: their next opening finds them in the hot log.
+    if (faulty.length > 0) this.#restart(faulty, undefined);
     this.#landed();
     if (this.#turn.length > 0) this.#host.flushSoon(this);
+  }
+
+  #accepted({ room, postings }: Sent, now: number): void {
+    for (const item of postings) this.#host.counters.delivery.observe((now - item.decidedAt) / 1_000);
+    room.onAccepted(postings);
+    if (room.status === "closed" && room.pending > 0) this.#settling.set(room.id, room);
+  }
+
+  /** After a fault of ours each room by itself: who had its pack already takes it for old news. */
+  #publish(packs: readonly Pack[]): void {
+    try {
+      this.#host.bus.publish(packs);
+    } catch (error) {
+      this.#host.log.error({ shard: this.id, err: error }, "a publish met a fault of ours");
+      if (packs.length > 1) for (const pack of packs) this.#publish([pack]);
+    }
   }
 
   #landed(): void {
@@ -245,9 +366,26 @@ export class Shard implements RoomShard {
    * the whole shard is owned again under a new term; else only the rooms of `sent` are concerned.
    */
   #restart(sent: readonly Sent[], anew: { readonly why: string; readonly lossy: boolean } | undefined): void {
-    const owning = this.state === "owning" && anew !== undefined;
-    const ids = new Set(sent.map(({ room }) => room.id));
-    const rooms = [...this.rooms].filter((room) => owning || ids.has(room.id));
+    if (this.state === "owning" && anew !== undefined) {
+      this.#host.log.warn({ shard: this.id, term: this.term, why: anew.why }, "the shard is owned again");
+      this.#lossy ||= anew.lossy;
+      this.#known.keep(this.rooms);
+      this.#holding.pause();
+      this.#actor.send({ type: "lost" });
+      void this.own();
+      return this.#reopenAll(sent);
+    }
+    this.#reopenSome(
+      [...this.rooms].filter((room) => sent.some((one) => one.room.id === room.id)),
+      sent,
+    );
+  }
+
+  #reopenAll(sent: readonly Sent[]): void {
+    this.#reopenSome([...this.rooms], sent);
+  }
+
+  #reopenSome(rooms: readonly Room[], sent: readonly Sent[]): void {
     const again = new Map<string, Posting[]>();
     const keep = (room: Room, postings: readonly Posting[]): void => {
       const list = again.get(room.id);
@@ -255,18 +393,9 @@ export class Shard implements RoomShard {
       else again.set(room.id, [...postings]);
     };
     for (const { room, postings } of sent) keep(room, postings);
-    this.#turn = this.#turn.filter((room) => !owning && !ids.has(room.id));
+    this.#turn = this.#turn.filter((room) => !rooms.includes(room) && !again.has(room.id));
     for (const room of rooms) keep(room, room.takeDecided());
     for (const room of rooms) keep(room, room.takeWaiting());
-    if (owning) {
-      this.#host.log.warn({ shard: this.id, term: this.term, why: anew.why }, "the shard is owned again");
-      this.#lossy ||= anew.lossy;
-      this.#known = new Map();
-      for (const room of rooms) if (room.whole) this.#known.set(room.id, room.state.accepted);
-      this.#holding.pause();
-      this.#actor.send({ type: "lost" });
-      void this.own();
-    }
     for (const room of rooms) {
       if (room.pending > 0) this.#settling.set(room.id, room);
       room.close();
@@ -277,20 +406,10 @@ export class Shard implements RoomShard {
 
   /** Gives the shard up; nothing of it may be under way. */
   async release(): Promise<void> {
+    this.#wanted = false;
+    this.#mine = false;
     this.#actor.send({ type: "release" });
     this.#actor.stop();
     await this.#holding.release();
   }
-}
-
-/** Shards that are owned at the same time at the start: each asks every store, and the stores' bounds are theirs. */
-const OWNED_AT_ONCE = 16;
-
-/** Owns all of the shards, a few at a time. */
-export async function ownAll(shards: readonly Shard[]): Promise<void> {
-  const waiting = [...shards];
-  const next = async (): Promise<void> => {
-    for (let shard = waiting.pop(); shard; shard = waiting.pop()) await shard.own();
-  };
-  await Promise.all(Array.from({ length: OWNED_AT_ONCE }, next));
 }

@@ -34,8 +34,8 @@ export function openSubscription(connection: Connection, request: SubscribeReque
   if (kind === "log") audience.logs++;
   else audience.signals++;
   try {
-    if (node.audiences.grantNow(audience, connection.user))
-      return granted({ connection, subscription, audience, receipt, from });
+    const at = node.audiences.grantNow(audience, connection.user);
+    if (at !== undefined) return granted({ connection, subscription, audience, receipt, from, at });
   } catch (error) {
     endSubscription(connection, subscription);
     throw error;
@@ -45,8 +45,8 @@ export function openSubscription(connection: Connection, request: SubscribeReque
   node.audiences
     .grant(audience, connection.user)
     .then(
-      () => {
-        if (subscription.state !== "ended") granted({ connection, subscription, audience, receipt, from });
+      (at) => {
+        if (subscription.state !== "ended") granted({ connection, subscription, audience, receipt, from, at });
         else connection.receipt(receipt);
       },
       (error: unknown) => {
@@ -65,10 +65,17 @@ interface Granted {
   readonly audience: Audience;
   readonly receipt: string | undefined;
   readonly from: From;
+  /** The offset at which the owner granted it. */
+  readonly at: number;
 }
 
-function granted({ connection, subscription, audience, receipt, from }: Granted): void {
+function granted({ connection, subscription, audience, receipt, from, at }: Granted): void {
   const { node, link } = connection;
+  if (audience.removedAfter(connection.user, at)) {
+    // Removed between the owner's answer and now: refused as if it were asked now.
+    endSubscription(connection, subscription);
+    return connection.refuse(new Refusal("room-not-found"), { receipt });
+  }
   const head = audience.position ?? ORIGIN;
   if (receipt !== undefined) {
     node.counters.receipts++;
@@ -87,7 +94,7 @@ function granted({ connection, subscription, audience, receipt, from }: Granted)
     from,
     live: () => {
       // A removal that came while the replay was under way holds (rule 11).
-      if (audience.removedAfter(claims.sub, head.offset)) return endSubscription(connection, subscription, "removed");
+      if (audience.removedAfter(claims.sub, at)) return endSubscription(connection, subscription, "removed");
       node.audiences.arrived(subscription.subject, claims);
     },
     giveUp: () => connection.end("gap-unfilled"),

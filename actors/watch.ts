@@ -6,8 +6,10 @@
 import type { Audience } from "./audience.ts";
 import type { Bus } from "./bus.ts";
 import type { Clock } from "./clock.ts";
+import { Refusal } from "./codes.ts";
 import { ORIGIN, type Position } from "./entry.ts";
 import type { Log } from "./log.ts";
+import type { Grant } from "./remote.ts";
 import type { Room } from "./room.ts";
 import type { Shard } from "./shards.ts";
 
@@ -23,13 +25,20 @@ export interface WatchHost {
   readonly rooms: ReadonlyMap<string, Room>;
   readonly audiences: { all(): Iterable<Audience> };
   shardOf(room: string): Shard;
+  /** Where a room's log ends, as its owner says; rejects with `room-not-found` when there is no such room. */
+  headAtOwner(room: string): Promise<Grant>;
+  /** The room is no more: local subscriptions end. */
+  dissolve(room: string): void;
 }
+
 
 /** Looks at the heads of local rooms and the terms of own shards. */
 export class Watch {
   readonly #host: WatchHost;
   #stopped = false;
   #looking = false;
+  /** Positions about which the owner was asked, as the hot log had no such head: once per vanishing. */
+  readonly #asked = new WeakMap<Audience, Position>();
 
   constructor(host: WatchHost) {
     this.#host = host;
@@ -98,7 +107,33 @@ export class Watch {
       if (room?.status === "open" && shard.term === term) {
         if (was && same(was, room.state.accepted)) this.#compareOwn(shard, room, head);
       } else if (head && head.offset > here.offset) audience.fill();
+      else if (!head || !same(head, here)) this.#ask(audience, here);
     }
+  }
+
+  /**
+   * The hot log has not the head that this node has: the room sleeps, or the hot log lost data. What is so the
+   * owner knows (rule 6: only its answer, or an entry of another term, is proof).
+   */
+  #ask(audience: Audience, here: Position): void {
+    const before = this.#asked.get(audience);
+    if (before && same(before, here)) return;
+    this.#asked.set(audience, here);
+    this.#host.headAtOwner(audience.room).then(
+      ({ accepted, head, term }) => {
+        const now = audience.position ?? ORIGIN;
+        if (!same(now, here) || same(accepted, here)) return;
+        if (accepted.offset > here.offset) return audience.fill();
+        const another = accepted.offset === here.offset;
+        if (another || (head.offset < here.offset && term >= here.term)) return audience.lost(accepted);
+        this.#asked.delete(audience);
+      },
+      (error: unknown) => {
+        this.#asked.delete(audience);
+        if (error instanceof Refusal && error.code === "room-not-found") this.#host.dissolve(audience.room);
+        else this.#host.log.warn({ room: audience.room, err: error }, "the owner of a room could not be asked for its head");
+      },
+    );
   }
 
   #accepted(roomId: string): Position | undefined {

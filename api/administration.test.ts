@@ -18,7 +18,8 @@ after(async () => {
 });
 
 test("Only a token with the administrators' group may administer; without a group configured, none.", async () => {
-  for (const url of ["/api/admin/shards", "/api/admin/rooms", "/api/admin/connections"]) {
+  for (const part of ["nodes", "shards", "rooms", "connections"]) {
+    const url = `/api/admin/${part}`;
     assert.equal((await it.ask(undefined, "GET", url)).status, 401);
     assert.equal((await it.ask("alice", "GET", url)).json.code, "forbidden");
     assert.equal((await it.ask("alice,users,operators", "GET", url)).status, 200);
@@ -49,4 +50,18 @@ test("Connections are listed in pages and closed by id.", async () => {
   assert.deepEqual([second.json.items[0].id, second.json.next], ["c2", undefined]);
   assert.equal((await it.ask("root,operators", "DELETE", "/api/admin/connections/c1")).status, 204);
   assert.equal((await it.ask("root,operators", "DELETE", "/api/admin/connections/c9")).json.code, "not-found");
+});
+
+test("Lists over all nodes may be asked of one; of a node that does not live nothing is known.", async () => {
+  const ask = async (url: string) => it.ask("root,operators", "GET", `/api/admin/${url}`);
+  assert.equal((await ask("connections?node=n1")).json.items[0].node, "n1");
+  assert.equal((await ask("connections?node=n2")).json.code, "not-found");
+});
+
+test("Shards are shown with their owners as far as they are known, and nodes with what they have.", async () => {
+  const ask = async (url: string) => it.ask("root,operators", "GET", `/api/admin/${url}`);
+  const { items, moves } = (await ask("shards")).json;
+  assert.deepEqual([items[0].owner, items[0].term, "owner" in items[1], moves], ["n1", 1, false, 1]);
+  const [node] = (await ask("nodes")).json.items;
+  assert.deepEqual([node.node, node.here, node.since, node.connections], ["n1", true, "1970-01-01T00:00:00.000Z", 2]);
 });

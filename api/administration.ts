@@ -1,4 +1,4 @@
-/** What administrators may see and end on this node. */
+/** What administrators may see and end, at any node of all. */
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { FastifyPluginAsync } from "fastify";
 import Type from "typebox";
@@ -19,9 +19,12 @@ import {
   userIdOf,
 } from "./schemas.ts";
 
+const NodeName = Type.String({ description: "Name of a node" });
+
 const ConnectionJson = Type.Object(
   {
     id: Type.String(),
+    node: NodeName,
     user: Type.String(),
     address: Type.String(),
     connectedAt: Time,
@@ -31,13 +34,32 @@ const ConnectionJson = Type.Object(
 );
 
 const ShardJson = Type.Object(
-  { shard: Type.Integer(), state: Type.String(), term: Type.Integer(), rooms: Type.Integer() },
+  {
+    shard: Type.Integer(),
+    owner: Type.Optional(Type.String({ description: "Node that owns it, as far as it is known" })),
+    term: Type.Integer({ description: "The highest heard of" }),
+    state: Type.String({ description: "At the node that was asked" }),
+    rooms: Type.Integer({ description: "Awake at the node that was asked" }),
+  },
   { title: "Shard" },
+);
+
+const NodeJson = Type.Object(
+  {
+    node: NodeName,
+    here: Type.Boolean({ description: "Whether it is the node that was asked" }),
+    draining: Type.Boolean(),
+    since: Time,
+    connections: Type.Integer(),
+    shards: Type.Integer(),
+  },
+  { title: "Node" },
 );
 
 const AwakeRoomJson = Type.Object(
   {
     id: Type.String(),
+    node: NodeName,
     headOffset: Type.Integer(),
     storedOffset: Type.Integer(),
     present: Type.Integer(),
@@ -67,7 +89,8 @@ export function administrationRoutes({ administration, verifier, adminGroup }: A
     const app = plain.withTypeProvider<TypeBoxTypeProvider>();
     app.addHook("onRequest", requireUser(verifier));
     app.addHook("onRequest", requireAdmin(adminGroup));
-    const querystring = Type.Object(PageQuery);
+    const node = Type.Optional(Type.String({ description: "Only of this node" }));
+    const querystring = Type.Object({ ...PageQuery, node });
 
     const revoke = {
       tags,
@@ -86,13 +109,12 @@ export function administrationRoutes({ administration, verifier, adminGroup }: A
       security,
       summary: "Open connections",
       querystring,
-      response: answers({ 200: listOf(ConnectionJson) }, 403),
+      response: answers({ 200: listOf(ConnectionJson) }, 403, 404),
     };
     app.get("/api/admin/connections", { schema: connections }, async (request) => {
-      return pageJson(administration.connections(pageOf(request.query)), (view) => ({
-        ...view,
-        connectedAt: timeJson(view.connectedAt),
-      }));
+      const { query } = request;
+      const page = await administration.connections({ ...pageOf(query), node: query.node });
+      return pageJson(page, (view) => ({ ...view, connectedAt: timeJson(view.connectedAt) }));
     });
 
     const close = {
@@ -103,29 +125,51 @@ export function administrationRoutes({ administration, verifier, adminGroup }: A
       response: answers({ 204: NoContent }, 403, 404),
     };
     app.delete("/api/admin/connections/:id", { schema: close }, async (request, reply) => {
-      if (!administration.closeConnection(request.params.id)) {
+      if (!(await administration.closeConnection(request.params.id))) {
         throw new Refusal("not-found", "No such connection is open.");
       }
       return reply.code(204).send();
     });
 
+    const nodes = {
+      tags,
+      security,
+      summary: "Living nodes",
+      response: answers({ 200: Type.Object({ items: Type.Array(NodeJson) }) }, 403),
+    };
+    app.get("/api/admin/nodes", { schema: nodes }, async () => ({
+      items: administration.nodes().map((view) => ({ ...view, since: timeJson(view.since) })),
+    }));
+
     const shards = {
       tags,
       security,
-      summary: "Shards as this node sees them",
-      response: answers({ 200: Type.Object({ items: Type.Array(ShardJson) }) }, 403),
+      summary: "Shards and their owners, as this node knows them",
+      response: answers(
+        {
+          200: Type.Object({
+            items: Type.Array(ShardJson),
+            moves: Type.Integer({ description: "Changes of owners that this node heard of since it started" }),
+          }),
+        },
+        403,
+      ),
     };
-    app.get("/api/admin/shards", { schema: shards }, async () => ({ items: [...administration.shards()] }));
+    app.get("/api/admin/shards", { schema: shards }, async () => {
+      const { items, moves } = administration.shards();
+      return { items: items.map(({ owner, ...view }) => (owner === undefined ? view : { ...view, owner })), moves };
+    });
 
     const rooms = {
       tags,
       security,
-      summary: "Rooms that are awake on this node",
+      summary: "Rooms that are awake at their owners",
       querystring,
-      response: answers({ 200: listOf(AwakeRoomJson) }, 403),
+      response: answers({ 200: listOf(AwakeRoomJson) }, 403, 404),
     };
     app.get("/api/admin/rooms", { schema: rooms }, async (request) => {
-      return pageJson(administration.rooms(pageOf(request.query)), (view) => view);
+      const { query } = request;
+      return pageJson(await administration.rooms({ ...pageOf(query), node: query.node }), (view) => view);
     });
   };
 }

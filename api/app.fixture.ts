@@ -4,7 +4,7 @@ import type { FastifyInstance, InjectOptions } from "fastify";
 import pino from "pino";
 import { MemoryArchive } from "../actors/archive.memory.ts";
 import { MemoryHub } from "../actors/bus.memory.ts";
-import type { Administration, Chat } from "../actors/chat.ts";
+import type { Administration, Chat, NodePageOf } from "../actors/chat.ts";
 import type { Clock, Timer } from "../actors/clock.ts";
 import { Refusal } from "../actors/codes.ts";
 import type { Claims, TokenVerifier } from "../actors/identity.ts";
@@ -77,26 +77,30 @@ export class AdministrationSample implements Administration {
     this.revoked.push([user, token]);
   }
 
-  closeConnection(id: string): boolean {
+  async closeConnection(id: string): Promise<boolean> {
     return id === "c1";
   }
 
-  connections(page: { limit: number; cursor?: string | undefined }) {
+  async connections(page: NodePageOf) {
+    if (page.node !== undefined && page.node !== "n1") throw new Refusal("not-found", "No such node lives.");
     const ids = ["c1", "c2"].filter((id) => id > (page.cursor ?? ""));
-    const view = { user: "alice", address: "127.0.0.1", connectedAt: 0, subscriptions: 1 };
+    const view = { node: "n1", user: "alice", address: "127.0.0.1", connectedAt: 0, subscriptions: 1 };
     const items = ids.slice(0, page.limit).map((id) => ({ id, ...view }));
     return { items, next: ids.length > page.limit ? items.at(-1)?.id : undefined };
   }
 
   shards() {
-    return [{ shard: 0, state: "owning", term: 1, rooms: 1 }];
+    const nobody = { shard: 1, owner: undefined, term: 0, state: "free", rooms: 0 };
+    return { items: [{ shard: 0, owner: "n1", term: 1, state: "owning", rooms: 1 }, nobody], moves: 1 };
   }
 
-  rooms() {
-    return {
-      items: [{ id: "general", headOffset: 1, storedOffset: 1, present: 0, subscriptions: 0 }],
-      next: undefined,
-    };
+  nodes() {
+    return [{ node: "n1", here: true, draining: false, since: 0, connections: 2, shards: 1 }];
+  }
+
+  async rooms() {
+    const items = [{ id: "general", node: "n1", headOffset: 1, storedOffset: 1, present: 0, subscriptions: 0 }];
+    return { items, next: undefined };
   }
 }
 

@@ -3,7 +3,7 @@
  * in another one that is read in gulps. The audience only has to be complete, not prompt; reading it in gulps keeps the
  * clients' core free for the publishers, so that the server is what limits.
  */
-import type { Load, Run, Tallied } from "./client/messages.ts";
+import type { Load, Pace, Paced, Run, Tallied } from "./client/messages.ts";
 import { LoadClient } from "./load.ts";
 import type { Target } from "./targets.ts";
 
@@ -16,16 +16,19 @@ export interface CrowdShape {
   readonly rooms: number;
   /** Connections of each room, publishers included. */
   readonly perRoom: number;
-  /** Of those, read at once; the first of each room publishes. */
+  /** Of those, read at once, and spread evenly over the order of subscription; the first of each room publishes. */
   readonly frontPerRoom: number;
   readonly frontSampleEvery: number;
   readonly audienceSampleEvery: number;
   readonly napMs: number;
 }
 
+/** Of a command on a crowd, what the crowd does not know itself. */
+export type Wish<C extends Run | Pace> = Omit<C, "kind" | "publishers" | "helperPids">;
+
 /** A run, and what everybody received of it. */
-export interface Outcome {
-  readonly load: Load;
+export interface Outcome<L extends Load = Load> {
+  readonly load: L;
   readonly tally: Tallied;
 }
 
@@ -35,42 +38,80 @@ export class Crowd {
   readonly #shape: CrowdShape;
   readonly #front = new LoadClient();
   readonly #audience = new LoadClient();
+  #rooms: readonly string[] = [];
 
   constructor(target: Target, shape: CrowdShape) {
     this.target = target;
     this.#shape = shape;
   }
 
-  /** Opens all connections: half of the audience, the front, the other half, so that the front has no special place. */
-  async open(): Promise<void> {
-    const { port, dialect, pid, secret } = this.target;
-    const shape = this.#shape;
-    const rooms = await this.target.rooms(shape.rooms);
-    const common = { kind: "open", port, dialect, serverPid: pid, secret, rooms, inFlight: IN_FLIGHT } as const;
-    const listeners = shape.perRoom - shape.frontPerRoom;
-    const half = Math.floor(listeners / 2);
-    const audience = { ...common, group: AUDIENCE_GROUP, sampleEvery: shape.audienceSampleEvery };
-    await this.#audience.run({ ...audience, perRoom: half });
-    await this.#front.run({
-      ...common,
-      group: FRONT_GROUP,
-      perRoom: shape.frontPerRoom,
-      sampleEvery: shape.frontSampleEvery,
-    });
-    await this.#audience.run({ ...audience, perRoom: listeners - half });
-    await this.#audience.run({ kind: "nap", ms: shape.napMs });
+  /** The rooms it is in, once it is open. */
+  get rooms(): readonly string[] {
+    return this.#rooms;
   }
 
-  /** Runs load and counts what came of it. */
-  async run(wish: Omit<Run, "kind" | "publishers" | "helperPids">): Promise<Outcome> {
+  /**
+   * Opens all connections, the front's in between those of the audience; then every publisher sends a first message,
+   * which makes him a member. That is an entry of the room, and not part of any run.
+   */
+  async open(): Promise<void> {
+    const shape = this.#shape;
+    const rooms = await this.target.rooms(shape.rooms);
+    this.#rooms = rooms;
+    const slices = shape.frontPerRoom + 1;
+    const listeners = shape.perRoom - shape.frontPerRoom;
+    for (let slice = 0; slice < slices; slice += 1) {
+      const perRoom = Math.floor((listeners * (slice + 1)) / slices) - Math.floor((listeners * slice) / slices);
+      if (perRoom > 0) await this.#join(this.#audience, rooms, perRoom);
+      if (slice < shape.frontPerRoom) await this.#join(this.#front, rooms, 1);
+    }
+    await this.#audience.run({ kind: "nap", ms: shape.napMs });
+    await this.#front.run({ kind: "greet", publishers: shape.rooms });
+    await this.#tally({});
+  }
+
+  /** Runs closed-loop load and counts what came of it. */
+  async run(wish: Wish<Run>): Promise<Outcome> {
+    await this.#mark();
+    const load = await this.#front.run({ kind: "run", ...wish, ...this.#cast });
+    return { load, tally: await this.#tally(load.sent) };
+  }
+
+  /** Runs open-loop load and counts what came of it. */
+  async pace(wish: Wish<Pace>): Promise<Outcome<Paced>> {
+    await this.#mark();
+    const load = await this.#front.run({ kind: "pace", ...wish, ...this.#cast });
+    return { load, tally: await this.#tally(load.sent) };
+  }
+
+  /** Ends both load clients. */
+  async end(): Promise<void> {
+    await Promise.all([this.#front.end(), this.#audience.end()]);
+  }
+
+  get #cast(): Pick<Run, "publishers" | "helperPids"> {
+    return { publishers: this.#shape.rooms, helperPids: [this.#audience.pid] };
+  }
+
+  async #join(client: LoadClient, rooms: readonly string[], perRoom: number): Promise<void> {
+    const { port, dialect, pid, secret } = this.target;
+    const { frontSampleEvery, audienceSampleEvery } = this.#shape;
+    const [group, sampleEvery] =
+      client === this.#front ? [FRONT_GROUP, frontSampleEvery] : [AUDIENCE_GROUP, audienceSampleEvery];
+    const place = { port, dialect, serverPid: pid, secret, rooms, perRoom, group, sampleEvery };
+    await client.run({ kind: "open", ...place, inFlight: IN_FLIGHT });
+  }
+
+  async #mark(): Promise<void> {
     await Promise.all([this.#front.run({ kind: "mark" }), this.#audience.run({ kind: "mark" })]);
-    const publishers = this.#shape.rooms;
-    const load = await this.#front.run({ kind: "run", ...wish, publishers, helperPids: [this.#audience.pid] });
+  }
+
+  async #tally(sent: Readonly<Record<string, number>>): Promise<Tallied> {
     const [front, audience] = await Promise.all([
-      this.#front.run({ kind: "tally", sent: load.sent }),
-      this.#audience.run({ kind: "tally", sent: load.sent }),
+      this.#front.run({ kind: "tally", sent }),
+      this.#audience.run({ kind: "tally", sent }),
     ]);
-    const tally = {
+    return {
       deliveries: front.deliveries + audience.deliveries,
       lost: front.lost + audience.lost,
       doubled: front.doubled + audience.doubled,
@@ -79,11 +120,5 @@ export class Crowd {
       messageBytes: front.messageBytes,
       receiptBytes: front.receiptBytes,
     };
-    return { load, tally };
-  }
-
-  /** Ends both load clients. */
-  async end(): Promise<void> {
-    await Promise.all([this.#front.end(), this.#audience.end()]);
   }
 }

@@ -20,17 +20,15 @@ export const CLIENT_CORE = 1;
 /** Whether processes can be pinned: two cores, and `taskset` there. Without it, figures are not comparable. */
 export const canPin = availableParallelism() > 1 && spawnSync("taskset", ["-V"]).status === 0;
 
-/** What to start. */
-export interface Start {
-  /** File of the build, relative to the folder `dist`. */
-  readonly script: string;
+/** What to start: a script of the build (relative to the folder `dist`) under the Node that runs this, or a command. */
+export type Start = ({ readonly script: string } | { readonly command: string }) & {
   readonly args?: readonly string[];
   readonly core: number;
   /** Beyond PATH and HOME, which every process gets. */
   readonly env?: Readonly<Record<string, string>>;
   /** Whether it gets a message channel to its parent. */
   readonly channel?: boolean;
-}
+};
 
 /** A process of ours. */
 export class Running {
@@ -75,10 +73,13 @@ export class Running {
 const running = new Set<Running>();
 const folders = new Set<string>();
 
-/** Starts a script of the build under the Node that runs this one. */
+/** Starts a process on its core. */
 export function start(wish: Start): Running {
-  const script = fileURLToPath(new URL(`../${wish.script}`, import.meta.url));
-  const command = [process.execPath, script, ...(wish.args ?? [])];
+  const program =
+    "command" in wish
+      ? [wish.command]
+      : [process.execPath, fileURLToPath(new URL(`../${wish.script}`, import.meta.url))];
+  const command = [...program, ...(wish.args ?? [])];
   const pinned = canPin ? ["taskset", "-c", String(wish.core), ...command] : command;
   const child = spawn(pinned[0] ?? "", pinned.slice(1), {
     env: { PATH: process.env["PATH"], HOME: process.env["HOME"], NODE_ENV: "production", ...wish.env },
@@ -90,8 +91,8 @@ export function start(wish: Start): Running {
 }
 
 /** Waits until something listens on the port; throws with the process's last words if it ends first or takes too long. */
-export async function listening(server: Running, port: number): Promise<void> {
-  const deadline = performance.now() + START_LIMIT_MS;
+export async function listening(server: Running, port: number, limitMs = START_LIMIT_MS): Promise<void> {
+  const deadline = performance.now() + limitMs;
   while (!server.ended && performance.now() < deadline) {
     const socket = connect({ host: "127.0.0.1", port });
     const open = await new Promise<boolean>((resolve) => {

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
-import { type Figure, median, met, short, table } from "./report.ts";
+import { type Figure, json, load, median, met, type Report, save, short, spread, summary, table } from "./report.ts";
 
 const figure: Figure = {
   scenario: "fanout",
@@ -32,7 +35,8 @@ test("A figure with a fault or without a value reaches no bar.", () => {
   assert.equal(met({ ...figure, faults: ["Confab: 1 lost"] }), false);
   assert.equal(met({ ...figure, bar: null, faults: ["Confab: 1 lost"] }), false);
   assert.equal(met({ ...figure, ratio: null }), false);
-  assert.match(table([{ ...figure, faults: ["Confab: 1 lost"] }]), /FAULT: Confab: 1 lost/);
+  assert.match(table([{ ...figure, faults: ["Confab: 1 lost"] }]), /MISSED, FAULT .*Confab: 1 lost/);
+  assert.match(table([{ ...figure, bar: null, faults: ["Confab: 1 lost"] }]), / FAULT .*Confab: 1 lost/);
 });
 
 test("Numbers are shown with three digits that matter.", () => {
@@ -40,4 +44,26 @@ test("Numbers are shown with three digits that matter.", () => {
   assert.equal(short(346_000), "346k");
   assert.equal(short(1.234), "1.23");
   assert.equal(short(null), "-");
+});
+
+test("The table names the rival, and the summary every bar that was missed.", () => {
+  const figures = [figure, { ...figure, name: "window 16", ratio: 0.8, rival: "Socket.IO" }];
+  assert.match(table(figures), /window 1, .* bare .* met/);
+  assert.match(table(figures), /window 16, .* Socket\.IO .* MISSED/);
+  assert.equal(summary(figures), "1 bars met, 1 missed or at fault: fanout window 16");
+});
+
+test("A file of results reads back as it was, and another file is refused by its name.", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "confab-report-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const report: Report = {
+    date: "2026-01-02T03:04:05.000Z",
+    quick: false,
+    machine: { cores: 2 },
+    figures: [{ ...figure, spread: { ratio: spread([0.91, 0.89]) } }],
+  };
+  save(join(folder, "deep", "a.json"), json(report));
+  assert.deepEqual(load(join(folder, "deep", "a.json")), report);
+  writeFileSync(join(folder, "b.json"), "[]");
+  assert.throws(() => load(join(folder, "b.json")), /b\.json is no file of results/);
 });

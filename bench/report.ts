@@ -4,9 +4,9 @@ import { availableParallelism, cpus, release, totalmem } from "node:os";
 import { dirname } from "node:path";
 import { canPin } from "./process.ts";
 
-/** What a figure has to reach (design 9). */
+/** What a figure has to reach; those of design 9 stand in `bars.ts`. */
 export interface Bar {
-  /** On the ratio to the bare server, or on Confab's own figure. */
+  /** On the ratio to the rival, or on Confab's own figure. */
   readonly on: "ratio" | "confab";
   readonly least?: number;
   readonly most?: number;
@@ -19,16 +19,32 @@ export interface Figure {
   /** What was measured, such as `window 16`. */
   readonly name: string;
   readonly unit: string;
-  /** Medians over the rounds; null where that server has no part in it. */
+  /** Whom Confab is measured against, where that is not the bare server. */
+  readonly rival?: string;
+  /** Medians over the rounds; null where that server has no part in it. `bare` is the rival's, whoever that is. */
   readonly confab: number | null;
   readonly bare: number | null;
-  /** Median over the rounds of Confab's figure divided by the bare server's of the same round. */
+  /** Median over the rounds of Confab's figure divided by the rival's of the same round. */
   readonly ratio: number | null;
+  /** Lowest and highest over the rounds, of Confab's figure and of the ratio; left out where there is one round. */
+  readonly spread?: { readonly confab?: Spread; readonly ratio?: Spread };
   readonly bar: Bar | null;
   /** What makes the figure void or shameful: losses, doubles, a load client that was the limit. */
   readonly faults: readonly string[];
   /** Everything else worth knowing, by name; names end in their unit. */
   readonly facts: Readonly<Record<string, number>>;
+  /** What was read again and again while it ran, for the picture. */
+  readonly series?: readonly Series[];
+}
+
+/** Lowest and highest. */
+export type Spread = readonly [number, number];
+
+/** One line of a picture: pairs of seconds since the begin of the run and value. */
+export interface Series {
+  readonly name: string;
+  readonly unit: string;
+  readonly points: readonly (readonly [number, number])[];
 }
 
 /** What is written to the file of results. */
@@ -46,6 +62,11 @@ export function median(values: readonly number[]): number {
   const low = sorted[Math.ceil(middle) - 1] ?? Number.NaN;
   const high = sorted[Math.floor(middle)] ?? Number.NaN;
   return (low + high) / 2;
+}
+
+/** Lowest and highest of some values. */
+export function spread(values: readonly number[]): Spread {
+  return [Math.min(...values), Math.max(...values)];
 }
 
 /** Whether a figure reached its bar; null if it has none. A figure with a fault reaches nothing. */
@@ -84,16 +105,18 @@ export function short(value: number | null): string {
   return value.toPrecision(3);
 }
 
-function bar(figure: Figure): string {
+/** The bar in words; `-` without one. */
+export function limit(figure: Figure): string {
   if (figure.bar === null) return "-";
   const { on, least, most } = figure.bar;
-  const limit = least === undefined ? `≤ ${most}` : `≥ ${least}`;
-  return on === "ratio" ? limit : `${limit} ${figure.unit}`;
+  const words = least === undefined ? `≤ ${most}` : `≥ ${least}`;
+  return on === "ratio" ? words : `${words} ${figure.unit}`;
 }
 
-function verdict(figure: Figure): string {
+/** What became of the bar, in a word; empty without one. */
+export function verdict(figure: Figure): string {
+  if (figure.faults.length > 0) return figure.bar === null ? "FAULT" : "MISSED, FAULT";
   const reached = met(figure);
-  if (figure.faults.length > 0) return `FAULT: ${figure.faults.join("; ")}`;
   return reached === null ? "" : reached ? "met" : "MISSED";
 }
 
@@ -105,11 +128,13 @@ const COLUMNS = [
   "scenario",
   "what",
   "Confab",
-  "bare",
+  "rival",
+  "who",
   "ratio",
   "per cpu",
   "bar",
-  "cpu server/client: Confab, bare",
+  "",
+  "cpu server/client: Confab, rival",
   "",
 ] as const;
 
@@ -121,21 +146,37 @@ export function table(figures: readonly Figure[]): string {
   const rows = figures.map((figure) => {
     const { facts } = figure;
     const confab = `${share(facts["confabServerShare"])}/${share(facts["confabClientShare"])}`;
-    const bare = `${share(facts["bareServerShare"])}/${share(facts["bareClientShare"])}`;
+    const rival = `${share(facts["bareServerShare"])}/${share(facts["bareClientShare"])}`;
     return [
       figure.scenario,
-      `${figure.name}, ${figure.unit}`,
+      titleOf(figure),
       short(figure.confab),
       short(figure.bare),
+      figure.bare === null ? "-" : rivalOf(figure),
       figure.ratio?.toFixed(2) ?? "-",
       facts["perCpuRatio"]?.toFixed(2) ?? "-",
-      bar(figure),
-      `${confab}, ${bare}`,
+      limit(figure),
       verdict(figure),
+      `${confab}, ${rival}`,
+      figure.faults.join("; "),
     ];
   });
-  const lines = [[...COLUMNS], ...rows];
-  const widths = COLUMNS.map((_, i) => Math.max(...lines.map((line) => line[i]?.length ?? 0)));
+  return columns([[...COLUMNS], ...rows]);
+}
+
+/** What was measured, with its unit; that of a figure that was not measured is not known. */
+export function titleOf({ name, unit }: Figure): string {
+  return unit === "-" ? name : `${name}, ${unit}`;
+}
+
+/** Whom Confab is measured against. */
+export function rivalOf(figure: Figure): string {
+  return figure.rival ?? "bare";
+}
+
+/** Lines of cells, each column as wide as its widest cell. */
+export function columns(lines: readonly (readonly string[])[]): string {
+  const widths = (lines[0] ?? []).map((_, i) => Math.max(...lines.map((line) => line[i]?.length ?? 0)));
   return lines
     .map((line) =>
       line
@@ -146,8 +187,31 @@ export function table(figures: readonly Figure[]): string {
     .join("\n");
 }
 
-/** Writes the report as JSON; makes the folder. */
-export function save(file: string, report: Report): void {
+/** How many bars were met, missed and had a fault, in one line; and which were missed. */
+export function summary(figures: readonly Figure[]): string {
+  const missed = figures.filter((figure) => met(figure) === false);
+  const reached = figures.filter((figure) => met(figure) === true).length;
+  const names = missed.map(({ scenario, name, bar }) => `${scenario} ${name}${bar === null ? " (fault)" : ""}`);
+  const list = names.length === 0 ? "" : `: ${names.join("; ")}`;
+  return `${reached} bars met, ${missed.length} missed or at fault${list}`;
+}
+
+/** Writes a text; makes the folder. */
+export function save(file: string, content: string): void {
   mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+  writeFileSync(file, content);
+}
+
+/** The report as it stands in its file. */
+export function json(report: Report): string {
+  return `${JSON.stringify(report, null, 2)}\n`;
+}
+
+/** Reads a file of results; throws with its name when it is none. */
+export function load(file: string): Report {
+  const report: unknown = JSON.parse(readFileSync(file, "utf8"));
+  if (typeof report !== "object" || report === null || !("figures" in report) || !Array.isArray(report.figures)) {
+    throw new Error(`${file} is no file of results`);
+  }
+  return report as Report;
 }

@@ -6,12 +6,14 @@ import { freePort, listening, type Running, SERVER_CORE, start, temporaryFolder 
 
 const READY_LIMIT_MS = 20_000;
 const READY_POLL_MS = 50;
-const ROOMS_AT_ONCE = 16;
+const REQUESTS_AT_ONCE = 16;
 const BENCH_USER = "bench";
+const SEED_BODY_BYTES = 128;
 
 /** A running server. */
 export interface Target {
-  readonly name: "confab" | "bare";
+  /** `confab`, `bare`, or what a peer is called. */
+  readonly name: string;
   readonly dialect: Dialect;
   readonly port: number;
   readonly pid: number;
@@ -22,8 +24,11 @@ export interface Target {
   readonly end: () => Promise<void>;
 }
 
-/** Starts Confab on its embedded stores in an empty folder; only the rate limit that any load would meet is off. */
-export async function startConfab(): Promise<Target> {
+/**
+ * Starts Confab on its embedded stores in an empty folder; only the rate limit that any load would meet is off.
+ * @param limits - further settings, where a load would meet another limit.
+ */
+export async function startConfab(limits: Readonly<Record<string, string>> = {}): Promise<Target> {
   const port = await freePort();
   const secret = randomBytes(32).toString("hex");
   const server = start({
@@ -36,6 +41,7 @@ export async function startConfab(): Promise<Target> {
       JWT_SECRET: secret,
       LOG_LEVEL: "warn",
       LIMIT_SENDS_PER_SECOND: "0",
+      ...limits,
     },
   });
   await listening(server, port);
@@ -55,6 +61,15 @@ export async function startBare(messageBytes: number, answerBytes: number): Prom
   return { name: "bare", dialect: "bare", port, pid: server.pid, secret: "", rooms, end: () => server.end() };
 }
 
+/** Starts plain fastify on node:http. */
+export async function startFastify(): Promise<Target> {
+  const port = await freePort();
+  const server = start({ script: "bench/peers/fastify.js", core: SERVER_CORE, args: [String(port)] });
+  await listening(server, port);
+  const rooms = (): Promise<string[]> => Promise.resolve([]);
+  return { name: "fastify", dialect: "bare", port, pid: server.pid, secret: "", rooms, end: () => server.end() };
+}
+
 async function ready(server: Running, port: number): Promise<void> {
   const deadline = performance.now() + READY_LIMIT_MS;
   while (!server.ended && performance.now() < deadline) {
@@ -68,21 +83,53 @@ async function ready(server: Running, port: number): Promise<void> {
 
 async function makeRooms(port: number, token: string, count: number): Promise<string[]> {
   const ids: string[] = [];
+  await atOnce(count, async (i) => {
+    const answer = await post({ port, token, path: "/api/rooms", body: { name: `bench ${i}`, type: "public" } });
+    if (typeof answer.id !== "string") throw new Error(`a room has no id: ${JSON.stringify(answer)}`);
+    ids[i] = answer.id;
+  });
+  return ids;
+}
+
+/** A POST to Confab that must be answered with 201. */
+export interface Post {
+  readonly port: number;
+  /** Empty for none. */
+  readonly token: string;
+  readonly path: string;
+  readonly body: object;
+}
+
+/** Posts and answers what came back; throws with the answer if it was refused. */
+export async function post({ port, token, path, body }: Post): Promise<Readonly<Record<string, unknown>>> {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...(token === "" ? {} : { authorization: `Bearer ${token}` }) },
+    body: JSON.stringify(body),
+  });
+  const answer = (await response.json()) as Readonly<Record<string, unknown>>;
+  if (response.status !== 201)
+    throw new Error(`${path} was answered with ${response.status}: ${JSON.stringify(answer)}`);
+  return answer;
+}
+
+/** Runs `count` jobs, some at once. */
+export async function atOnce(count: number, job: (i: number) => Promise<void>): Promise<void> {
   let next = 0;
   const worker = async (): Promise<void> => {
-    for (let i = next++; i < count; i = next++) {
-      const response = await fetch(`http://127.0.0.1:${port}/api/rooms`, {
-        method: "POST",
-        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-        body: JSON.stringify({ name: `bench ${i}`, type: "public" }),
-      });
-      const answer = (await response.json()) as { id?: unknown };
-      if (response.status !== 201 || typeof answer.id !== "string") {
-        throw new Error(`a room was refused with ${response.status}: ${JSON.stringify(answer)}`);
-      }
-      ids[i] = answer.id;
-    }
+    for (let i = next++; i < count; i = next++) await job(i);
   };
-  await Promise.all(Array.from({ length: Math.min(ROOMS_AT_ONCE, count) }, worker));
-  return ids;
+  await Promise.all(Array.from({ length: Math.min(REQUESTS_AT_ONCE, count) }, worker));
+}
+
+/** Posts so many messages to a room over REST, all stored when it is over; answers the position of the last. */
+export async function seed(target: Target, room: string, count: number): Promise<{ offset: number; term: number }> {
+  let [offset, term] = [0, 0];
+  const token = signToken(target.secret, BENCH_USER);
+  const body = { body: "x".repeat(SEED_BODY_BYTES), contentType: "text/plain" };
+  await atOnce(count, async () => {
+    const entry = await post({ port: target.port, token, path: `/api/rooms/${room}/messages`, body });
+    if (Number(entry.offset) > offset) [offset, term] = [Number(entry.offset), Number(entry.term)];
+  });
+  return { offset, term };
 }

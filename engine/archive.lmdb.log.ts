@@ -15,9 +15,10 @@
 import type { Buffer } from "node:buffer";
 import type { Head, InsertOutcome, PageQuery } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
-import type { Entry } from "../actors/entry.ts";
+import { type Entry, entryBytes } from "../actors/entry.ts";
 import { EntryPacker, offsetBytes, readOffset, unpackPlaced } from "./archive.lmdb.codec.ts";
 import { Generation, hasClientKey, indexOf, lowestIndex } from "./archive.lmdb.overlay.ts";
+import { type Part, partsOf } from "./archive.lmdb.parts.ts";
 import { ABOVE, SettledEntries } from "./archive.lmdb.settled.ts";
 import type { LmdbStore, LmdbTable } from "./lmdb.ts";
 
@@ -25,6 +26,22 @@ import type { LmdbStore, LmdbTable } from "./lmdb.ts";
 const ROW_BYTES = 2_000;
 /** Rooms whose highest offset is remembered, to know a free place without looking. */
 const TAILS_MAX = 100_000;
+
+/** About what the index row of an entry's key writes, bytes. */
+const keyBytes = ({ room, sender, key }: Entry): number => room.length + sender.length + key.length + 64;
+
+/** The parts of one insert: once one was not stored whole, none after it is. */
+interface Run {
+  broken: boolean;
+}
+
+/** A part, packed: where in `packed` each entry ends. */
+interface Staging {
+  readonly entries: readonly Entry[];
+  readonly run: Run;
+  readonly packed: Buffer;
+  readonly ends: readonly number[];
+}
 
 /** When a generation is settled, and how much of it in one transaction. */
 export interface SettleLimits {
@@ -69,30 +86,42 @@ export class EntryLogs {
     this.#readJournal();
   }
 
-  /** `Archive.insert`. */
+  /** `Archive.insert`, in parts of which each fits into a transaction. */
   async insert(entries: readonly Entry[]): Promise<InsertOutcome> {
     if (this.#isOver()) await this.#makeRoom();
+    const run: Run = { broken: false };
+    const parts = partsOf(entries).map((part) => this.#insertPart(part, run));
+    let stored = 0;
+    for (const count of await Promise.all(parts)) stored += count;
+    return { stored, conflict: stored < entries.length };
+  }
+
+  /** Inserts one part of a run; answers how many of it are stored. */
+  async #insertPart(part: Part, run: Run): Promise<number> {
     // Packed before the transaction, so that nothing in it can fail but the store.
     const packer = this.#packer;
     const ends: number[] = [];
     packer.reset();
-    for (const entry of entries) {
+    for (const entry of part.entries) {
       packer.packPlaced(entry);
       ends.push(packer.length);
     }
     const packed = packer.copy();
     const batch: Entry[] = [];
+    const size = { rows: part.entries.length, bytes: part.bytes };
     try {
-      const row = await this.#store.write(() => this.#stage(entries, batch, { packed, ends }), entries.length);
+      const row = await this.#store.write(() => this.#stage({ entries: part.entries, run, packed, ends }, batch), size);
       this.#staged.delete(batch);
       this.#publish(batch, row);
     } catch (error) {
+      // Seen before the next transaction begins, as that waits for LMDB's writer.
+      run.broken = true;
       this.#staged.delete(batch);
       this.#tails.clear();
       this.#doubtful = true;
       throw error;
     }
-    return { stored: batch.length, conflict: batch.length < entries.length };
+    return batch.length;
   }
 
   /** `Archive.head`. */
@@ -162,8 +191,9 @@ export class EntryLogs {
     if (this.#doubtful) this.#readJournal();
   }
 
-  /** Inside a transaction: decides what of a batch finds its place free, and writes that to the journal. */
-  #stage(entries: readonly Entry[], batch: Entry[], { packed, ends }: { packed: Buffer; ends: number[] }): number {
+  /** Inside a transaction: decides what of a part finds its place free, and writes that to the journal. */
+  #stage({ entries, run, packed, ends }: Staging, batch: Entry[]): number {
+    if (run.broken) return this.#nextRow - 1;
     if (this.#doubtful && this.#staged.size === 0) {
       this.#readJournal();
       this.#doubtful = false;
@@ -174,6 +204,7 @@ export class EntryLogs {
       batch.push(entry);
       this.#raiseTail(entry.room, entry.offset);
     }
+    run.broken = batch.length < entries.length;
     let start = 0;
     for (let i = 0; i < batch.length; i++) {
       const end = ends[i] as number;
@@ -258,10 +289,10 @@ export class EntryLogs {
     }
     const generation = this.#settling;
     try {
-      await this.#inSlices(generation.byPlace(), (entry) => this.#settled.put(entry));
-      await this.#inSlices(generation.byKey(), (entry) => this.#settled.putKey(entry));
+      await this.#inSlices(generation.byPlace(), (entry) => this.#settled.put(entry), entryBytes);
+      await this.#inSlices(generation.byKey(), (entry) => this.#settled.putKey(entry), keyBytes);
       if (!this.#open) return;
-      await this.#store.write(() => this.#dropRows(generation), this.#limits.slice);
+      await this.#store.write(() => this.#dropRows(generation), { rows: this.#limits.slice });
       this.#settling = undefined;
     } catch {
       // The entries are durable in the journal and readable from memory; `insert` refuses beyond the bound.
@@ -269,14 +300,21 @@ export class EntryLogs {
   }
 
   /** Writes entries in several transactions, at the pace of the inserts, so that no turn is long. */
-  async #inSlices(entries: readonly Entry[], write: (entry: Entry) => void): Promise<void> {
+  async #inSlices(
+    entries: readonly Entry[],
+    write: (entry: Entry) => void,
+    bytesOf: (entry: Entry) => number,
+  ): Promise<void> {
     let before = this.#inserted;
     for (let at = 0; at < entries.length && this.#open; ) {
       const inserted = this.#inserted - before;
       before = this.#inserted;
       const slice = entries.slice(at, at + Math.max(this.#limits.slice, inserted * SETTLE_PACE));
       at += slice.length;
-      await this.#store.write(() => slice.forEach(write), slice.length);
+      for (const { entries: part, bytes } of partsOf(slice, bytesOf)) {
+        if (!this.#open) return;
+        await this.#store.write(() => part.forEach(write), { rows: part.length, bytes });
+      }
     }
   }
 

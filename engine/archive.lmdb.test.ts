@@ -1,15 +1,19 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, statfs, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { promisify } from "node:util";
+import fc from "fast-check";
 import { assertSameEntry, offsets, sampleEntry, sampleLog } from "../actors/archive.conformance.samples.ts";
 import { archiveConformance } from "../actors/archive.conformance.ts";
 import type { Archive } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
+import type { Entry } from "../actors/entry.ts";
+import { partsOf } from "./archive.lmdb.parts.ts";
 import { openLmdbArchive } from "./archive.lmdb.ts";
+import { BYTES_PER_COMMIT_MAX, ROWS_PER_COMMIT_MAX, SPARE_BYTES } from "./lmdb.ts";
 
 const run = promisify(execFile);
 const base = await mkdtemp(join(tmpdir(), "confab-archive-"));
@@ -60,12 +64,31 @@ test("A key of an edge is found ten thousand entries back, and not beyond.", asy
   await archive.close();
 });
 
-/** Mounts a small file system in memory; answers why not when that is not permitted. */
+test("A batch of several transactions is stored whole, and up to the first place that is taken.", async () => {
+  const archive = await openLmdbArchive({ folder: freshFolder() });
+  const log = largeLog("a", 250);
+  assert.ok(partsOf(log).length > 2);
+  assert.deepEqual(await archive.insert(log), { stored: 250, conflict: false });
+  assert.equal((await archive.head("a"))?.offset, 250);
+  await archive.insert([sampleEntry("b", 120)]);
+  assert.deepEqual(await archive.insert([...largeLog("b", 250), sampleEntry("c", 1)]), { stored: 119, conflict: true });
+  assert.equal((await archive.head("b"))?.offset, 120);
+  assert.equal(await archive.head("c"), undefined);
+  await archive.close();
+});
+
+/** Entries of 100 kB. */
+function largeLog(room: string, last: number): Entry[] {
+  const body = new Uint8Array(100_000);
+  return sampleLog(room, 1, last).map((entry) => ({ ...entry, body }));
+}
+
+/** Mounts a file system in memory; answers why not when that is not permitted. */
 async function mountSmall(folder: string): Promise<string | undefined> {
   if (process.platform !== "linux" || process.getuid?.() !== 0) return "mounting a tmpfs needs Linux and root";
   try {
     await run("mkdir", ["-p", folder]);
-    await run("mount", ["-t", "tmpfs", "-o", "size=3m", "tmpfs", folder]);
+    await run("mount", ["-t", "tmpfs", "-o", `size=${SPARE_BYTES + 33_554_432}`, "tmpfs", folder]);
     return undefined;
   } catch {
     return "mounting a tmpfs is not permitted here";
@@ -79,6 +102,14 @@ after(async () => {
   await rm(base, { recursive: true, force: true });
 });
 
+/** Takes all of the disk but `bytes` above what a write needs. */
+async function leave(bytes: number): Promise<() => Promise<void>> {
+  const { bavail, bsize } = await statfs(small);
+  const filler = join(small, "filler");
+  await writeFile(filler, new Uint8Array(bavail * bsize - SPARE_BYTES - bytes));
+  return () => rm(filler);
+}
+
 /** Inserts until the disk is full; answers the last offset stored. */
 async function fill(archive: Archive, from: number): Promise<number> {
   for (let offset = from; ; offset++) {
@@ -87,54 +118,93 @@ async function fill(archive: Archive, from: number): Promise<number> {
       assert.deepEqual(await archive.insert([sampleEntry("a", offset, { body })]), { stored: 1, conflict: false });
     } catch (error) {
       assert.ok(error instanceof StoreFailure, `a StoreFailure, not ${error}`);
+      assert.match(error.message, /^The disk of .* has 63 MiB left, and 64 MiB are needed to write\.$/);
       return offset - 1;
     }
   }
 }
 
-test("On a full disk inserts reject with StoreFailure and nothing else, reads go on, and room makes inserts work again.", {
-  skip: refused ?? false,
-}, async () => {
-  const unhandled: unknown[] = [];
-  const note = (error: unknown): void => void unhandled.push(error);
-  process.on("unhandledRejection", note);
-  const filler = join(small, "filler");
-  await writeFile(filler, new Uint8Array(1_048_576));
-  const archive = await openLmdbArchive({
-    folder: join(small, "data"),
-    settle: { entries: 64, bytes: 1e6, slice: 16 },
-  });
-  try {
-    const stored = await fill(archive, 1);
-    assert.ok(stored > 20, `some were stored (${stored})`);
-    for (let i = 0; i < 5; i++)
-      await assert.rejects(archive.insert([sampleEntry("b", 1, { body: new Uint8Array(500_000) })]), StoreFailure);
-    await assert.rejects(Promise.all([1, 2, 3].map((n) => fillRoom(archive, `c${n}`))), StoreFailure);
-    assert.equal((await archive.head("a"))?.offset, stored);
-    assert.equal((await offsets(archive, "a", { limit: 1000, end: "first" })).length, stored);
+const onSmallDisk = { skip: refused ?? false };
+
+test(
+  "On a full disk inserts reject with StoreFailure and nothing else, reads go on, and room makes inserts work again.",
+  onSmallDisk,
+  async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): void => void unhandled.push(error);
+    process.on("unhandledRejection", note);
+    const folder = join(small, "data");
+    const archive = await openLmdbArchive({ folder, settle: { entries: 64, bytes: 1e6, slice: 16 } });
+    const makeRoom = await leave(1_048_576);
+    try {
+      const stored = await fill(archive, 1);
+      assert.ok(stored > 20, `some were stored (${stored})`);
+      for (let i = 0; i < 5; i++)
+        await assert.rejects(archive.insert([sampleEntry("b", 1, { body: new Uint8Array(500_000) })]), StoreFailure);
+      await assert.rejects(Promise.all([1, 2, 3].map((n) => archive.insert(largeLog(`c${n}`, 100)))), StoreFailure);
+      assert.equal((await archive.head("a"))?.offset, stored);
+      assert.equal((await offsets(archive, "a", { limit: 1000, end: "first" })).length, stored);
+      assert.equal(await archive.head("b"), undefined);
+      assert.equal(await archive.head("c1"), undefined);
+
+      await makeRoom();
+      assert.deepEqual(await archive.insert([sampleEntry("a", stored + 1)]), { stored: 1, conflict: false });
+      assert.deepEqual(await archive.insert([sampleEntry("a", stored)]), { stored: 0, conflict: true });
+      // One turn and more for rejections that nobody handles to be told.
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      assert.deepEqual(unhandled, []);
+      await archive.close();
+      const again = await openLmdbArchive({ folder: join(small, "data") });
+      assert.deepEqual(
+        await offsets(again, "a", { limit: 1000, end: "first" }),
+        Array.from({ length: stored + 1 }, (_, i) => i + 1),
+      );
+      await again.close();
+    } finally {
+      process.off("unhandledRejection", note);
+      await archive.close();
+      await makeRoom().catch(() => undefined);
+    }
+  },
+);
+
+test(
+  "Where the disk becomes full within a batch, its first parts are stored, and nothing after the first that is not.",
+  onSmallDisk,
+  async () => {
+    const archive = await openLmdbArchive({ folder: join(small, "parts") });
+    const makeRoom = await leave(12_582_912);
+    const log = largeLog("a", 250);
+    await assert.rejects(archive.insert([...log, sampleEntry("b", 1)]), StoreFailure);
+    const ends: number[] = [];
+    for (const { entries } of partsOf(log)) ends.push((ends.at(-1) ?? 0) + entries.length);
+    const stored = (await archive.head("a"))?.offset ?? 0;
+    assert.ok(ends.includes(stored) && stored < 250, `${stored} is the end of a part`);
+    assert.equal((await archive.page("a", { limit: 300, end: "first" })).length, stored);
     assert.equal(await archive.head("b"), undefined);
+    await makeRoom();
+    assert.deepEqual(await archive.insert(log.slice(stored)), { stored: 250 - stored, conflict: false });
+    await archive.close();
+  },
+);
 
-    await rm(filler);
-    assert.deepEqual(await archive.insert([sampleEntry("a", stored + 1)]), { stored: 1, conflict: false });
-    assert.deepEqual(await archive.insert([sampleEntry("a", stored)]), { stored: 0, conflict: true });
-    // One turn and more for rejections that nobody handles to be told.
-    await new Promise<void>((resolve) => setImmediate(resolve));
-    assert.deepEqual(unhandled, []);
-    await archive.close();
-    const again = await openLmdbArchive({ folder: join(small, "data") });
-    assert.deepEqual(
-      await offsets(again, "a", { limit: 1000, end: "first" }),
-      Array.from({ length: stored + 1 }, (_, i) => i + 1),
-    );
-    await again.close();
-  } finally {
-    process.off("unhandledRejection", note);
-    await archive.close();
-  }
+test("Parts hold all entries in their order, each as many as fit into a transaction.", () => {
+  const sizes = fc.array(fc.nat(BYTES_PER_COMMIT_MAX + 1_000_000), { maxLength: 40 });
+  fc.assert(
+    fc.property(sizes, (bytes) => {
+      const log = bytes.map((_, i) => sampleEntry("a", i + 1));
+      const parts = partsOf(log, ({ offset }) => bytes[offset - 1] ?? 0);
+      assert.deepEqual(
+        parts.flatMap(({ entries }) => [...entries]),
+        log,
+      );
+      for (const [i, part] of parts.entries()) {
+        assert.ok(part.entries.length === 1 || part.bytes <= BYTES_PER_COMMIT_MAX);
+        const next = parts[i + 1]?.entries[0];
+        if (next) assert.ok(part.bytes + (bytes[next.offset - 1] ?? 0) > BYTES_PER_COMMIT_MAX);
+      }
+    }),
+  );
+  const rows = partsOf(sampleLog("a", 1, ROWS_PER_COMMIT_MAX * 2 + 1), () => 1).map(({ entries }) => entries.length);
+  assert.deepEqual(rows, [ROWS_PER_COMMIT_MAX, ROWS_PER_COMMIT_MAX, 1]);
 });
-
-async function fillRoom(archive: Archive, room: string): Promise<void> {
-  // Not more: LMDB spills larger transactions early, and once did so into its own heap on a full disk.
-  const body = new Uint8Array(20_000);
-  await archive.insert(sampleLog(room, 1, 10).map((entry) => ({ ...entry, body })));
-}

@@ -86,9 +86,12 @@ class LmdbArchive implements Archive {
   }
 
   derive(writes: readonly DerivedWrite[]): Promise<void> {
-    return this.#store.write(() => {
-      for (const write of writes) this.#records.derive(write);
-    }, writes.length);
+    return this.#store.write(
+      () => {
+        for (const write of writes) this.#records.derive(write);
+      },
+      { rows: writes.length },
+    );
   }
 
   createRoom(room: RoomRecord): Promise<{ room: RoomRecord; created: boolean }> {
@@ -116,9 +119,12 @@ class LmdbArchive implements Archive {
   }
 
   mark(markers: readonly MarkerRecord[]): Promise<void> {
-    return this.#store.write(() => {
-      for (const marker of markers) this.#records.mark(marker);
-    }, markers.length);
+    return this.#store.write(
+      () => {
+        for (const marker of markers) this.#records.mark(marker);
+      },
+      { rows: markers.length },
+    );
   }
 
   async marker(room: string, user: string): Promise<MarkerRecord | undefined> {

@@ -18,7 +18,7 @@ interface Setting {
 
 async function setting(t: TestContext, options: { standalone?: boolean; socket?: number } = {}): Promise<Setting> {
   const server = await ScriptedMongo.open(options);
-  const timeouts = { select: 1_500, ...(options.socket && { socket: options.socket }) };
+  const timeouts = { selectMs: 1_500, ...(options.socket && { socketMs: options.socket }) };
   const told: string[] = [];
   const tell = (_: object, line: string): void => void told.push(line);
   const archive = await openMongoArchive({ url: server.url, log: { ...SILENT, warn: tell, info: tell }, timeouts });

@@ -79,7 +79,7 @@ test(
   needsServer,
   async () => {
     const server = await startFerretdb();
-    const archive = await openMongoArchive({ url: server.url, log: SILENT, timeouts: { select: 1_000 } });
+    const archive = await openMongoArchive({ url: server.url, log: SILENT, timeouts: { selectMs: 1_000 } });
     try {
       assert.deepEqual(await archive.insert(sampleLog("a", 1, 3)), { stored: 3, conflict: false });
       await archive.mark([{ room: "a", user: "u", read: 2, readCount: 2, delivered: 3 }]);
@@ -113,7 +113,7 @@ async function untilAnswered<T>(call: () => Promise<T>): Promise<T> {
 test("Opening while nobody listens, or by a wrong URL, rejects in a full sentence without the password.", async () => {
   const port = await sparePort();
   const url = `mongodb://name:secret@127.0.0.1:${port}/chat`;
-  const away = openMongoArchive({ url, log: SILENT, timeouts: { select: 200 } });
+  const away = openMongoArchive({ url, log: SILENT, timeouts: { selectMs: 200 } });
   await assert.rejects(away, (error: Error) => {
     assert.ok(error instanceof StoreFailure);
     assert.match(error.message, new RegExp(`^The archive could not be opened on MongoDB at 127.0.0.1:${port}: .+\\.$`));

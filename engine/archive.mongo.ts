@@ -24,26 +24,8 @@ import type { Log } from "../actors/log.ts";
 import { MergingLane } from "./archive.mongo.lane.ts";
 import { EntryLog } from "./archive.mongo.log.ts";
 import { ArchiveRecords } from "./archive.mongo.rooms.ts";
+import { MONGO_POLICY } from "./policy.ts";
 
-/** How long each stage of a call may take, ms. A call ends within their sum, twice where the driver retries. */
-export interface MongoTimeouts {
-  readonly select: number;
-  readonly connect: number;
-  readonly queue: number;
-  readonly write: number;
-  readonly socket: number;
-}
-
-const TIMEOUTS: MongoTimeouts = Object.freeze({
-  select: 2_000, // finding a primary
-  connect: 2_000, // opening a connection
-  queue: 2_000, // waiting for a connection of the pool
-  write: 4_000, // waiting for the majority; below `socket`, so that the server can say so
-  socket: 6_000, // waiting for any answer
-});
-
-/** Connections at most: the lanes of the writer, derived writes and reads; more would only queue in the server. */
-const POOL_MAX = 32;
 /** The database when the URL names none. */
 const DATABASE = "confab";
 /** `NamespaceNotFound`: the collection is not there yet. */
@@ -63,14 +45,19 @@ export interface MongoArchiveOptions {
   readonly url: string;
   readonly log: Log;
   /** For tests. */
-  readonly timeouts?: Partial<MongoTimeouts>;
+  readonly timeouts?: Partial<Record<keyof typeof MONGO_POLICY, number>>;
+}
+
+/** The archive, and its database for what else a process without Redis keeps there. */
+export interface SharedArchive extends Archive {
+  readonly db: Db;
 }
 
 /**
  * Connects, makes the indexes that are missing and answers the archive. Rejects with `StoreFailure` in a full
  * sentence when the URL is wrong or MongoDB does not answer; later outages only reject calls.
  */
-export async function openMongoArchive(options: MongoArchiveOptions): Promise<Archive> {
+export async function openMongoArchive(options: MongoArchiveOptions): Promise<SharedArchive> {
   const client = clientOf(options);
   const hosts = client.options.hosts.join(", ") || client.options.srvHost;
   const unwatch = watch(client, options.log);
@@ -90,19 +77,19 @@ export async function openMongoArchive(options: MongoArchiveOptions): Promise<Ar
 }
 
 function clientOf({ url, timeouts }: MongoArchiveOptions): MongoClient {
-  const { select, connect, queue, write, socket } = { ...TIMEOUTS, ...timeouts };
+  const { selectMs, connectMs, queueMs, writeMs, socketMs, connections } = { ...MONGO_POLICY, ...timeouts };
   const options: MongoClientOptions = {
     appName: "confab",
-    writeConcern: { w: "majority", journal: true, wtimeoutMS: write },
+    writeConcern: { w: "majority", journal: true, wtimeoutMS: writeMs },
     readConcern: { level: "majority" },
     readPreference: "primary",
     retryWrites: true,
     retryReads: true,
-    serverSelectionTimeoutMS: select,
-    connectTimeoutMS: connect,
-    waitQueueTimeoutMS: queue,
-    socketTimeoutMS: socket,
-    maxPoolSize: POOL_MAX,
+    serverSelectionTimeoutMS: selectMs,
+    connectTimeoutMS: connectMs,
+    waitQueueTimeoutMS: queueMs,
+    socketTimeoutMS: socketMs,
+    maxPoolSize: connections,
     // Bodies come as views into the answer; the codec copies them out.
     promoteBuffers: true,
   };
@@ -158,7 +145,8 @@ function reasonOf(error: unknown): string {
   return reason.endsWith(".") ? reason : `${reason}.`;
 }
 
-class MongoArchive implements Archive {
+class MongoArchive implements SharedArchive {
+  readonly db: Db;
   readonly #entries: EntryLog;
   readonly #records: ArchiveRecords;
   readonly #derived: MergingLane<DerivedWrite>;
@@ -169,6 +157,7 @@ class MongoArchive implements Archive {
   #onIdle: () => void = () => {};
 
   constructor(db: Db, end: () => Promise<void>) {
+    this.db = db;
     this.#end = end;
     this.#entries = new EntryLog(db);
     this.#records = new ArchiveRecords(db);

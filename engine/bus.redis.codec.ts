@@ -5,6 +5,8 @@
  *   message on a channel   kind (1) · origin (8) · then
  *     pack                 opening (1) · prevTerm (8, double) · entries as the journal keeps them
  *     signals, notice      MessagePack
+ *     words                MessagePack: the name of the node that says them, then one after the other
+ *     ping                 number (8, double)
  * ```
  * A pack is logged as the bytes that are published. What is read is copied: it outlives the buffer it came in.
  */
@@ -13,9 +15,10 @@ import { randomBytes } from "node:crypto";
 import { Packr } from "msgpackr";
 import type { Notice, Pack, Signal } from "../actors/bus.ts";
 import type { Entry, Position } from "../actors/entry.ts";
+import type { Word } from "../actors/words.ts";
 import { EntryPacker, unpackPlaced } from "./archive.lmdb.codec.ts";
 
-const KIND = { pack: 1, signals: 2, notice: 3 } as const;
+const KIND = { pack: 1, signals: 2, notice: 3, words: 4, ping: 5 } as const;
 const ORIGIN_BYTES = 8;
 const BODY_AT = 1 + ORIGIN_BYTES;
 const PACK_HEAD_BYTES = BODY_AT + 1 + 8;
@@ -29,7 +32,8 @@ const packr = new Packr({ useRecords: false, copyBuffers: true });
 export type Message =
   | { readonly kind: "pack"; readonly pack: Pack }
   | { readonly kind: "signals"; readonly signals: readonly Signal[] }
-  | { readonly kind: "notice"; readonly notice: Notice };
+  | { readonly kind: "notice"; readonly notice: Notice }
+  | { readonly kind: "words"; readonly from: string; readonly words: readonly Word[] };
 
 /** Says who sent a message, so that its sender can drop it when it comes back. */
 export class Origin {
@@ -51,13 +55,34 @@ export class Origin {
     return this.#message(KIND.notice, packr.pack(notice));
   }
 
-  #message(kind: number, body: Buffer): Buffer {
-    const message = Buffer.allocUnsafe(BODY_AT + body.length);
-    message[0] = kind;
-    this.write(message, 1);
-    body.copy(message, BODY_AT);
-    return message;
+  /** Words of the node `from`, each as `packWord` made it. */
+  words(from: string, words: readonly Buffer[]): Buffer {
+    return this.#message(KIND.words, packr.pack(from), ...words);
   }
+
+  ping(number: number): Buffer {
+    const body = Buffer.allocUnsafe(8);
+    body.writeDoubleBE(number);
+    return this.#message(KIND.ping, body);
+  }
+
+  /** The number of a ping of this sender; undefined when the message is none. */
+  pingOf(message: Buffer): number | undefined {
+    const is = message[0] === KIND.ping && message.length === BODY_AT + 8 && this.isOf(message);
+    return is ? message.readDoubleBE(BODY_AT) : undefined;
+  }
+
+  #message(kind: number, ...body: readonly Buffer[]): Buffer {
+    const head = Buffer.allocUnsafe(BODY_AT);
+    head[0] = kind;
+    this.write(head, 1);
+    return Buffer.concat([head, ...body]);
+  }
+}
+
+/** The bytes of one word. Fields that are undefined stay so; bytes become bytes, and nothing else is a class. */
+export function packWord(word: Word): Buffer {
+  return packr.pack(word);
 }
 
 /** Reads a pack as it is logged and published. Throws RangeError when it is none. */
@@ -77,6 +102,10 @@ export function readMessage(bytes: Buffer): Message {
       return { kind: "signals", signals: packr.unpack(bytes.subarray(BODY_AT)) as readonly Signal[] };
     case KIND.notice:
       return { kind: "notice", notice: packr.unpack(bytes.subarray(BODY_AT)) as Notice };
+    case KIND.words: {
+      const [from, ...words] = packr.unpackMultiple(bytes.subarray(BODY_AT)) as [string, ...Word[]];
+      return { kind: "words", from, words };
+    }
     default:
       throw new RangeError(`Messages of kind ${bytes[0]} are not known.`);
   }

@@ -3,23 +3,9 @@ import { Redis } from "ioredis";
 import type { Clock, Timer } from "../actors/clock.ts";
 import { StoreFailure } from "../actors/codes.ts";
 import type { Log } from "../actors/log.ts";
+import { REDIS_POLICY } from "./policy.ts";
 
-/** The policy of every connection to Redis: times in ms. */
-export const REDIS_POLICY = Object.freeze({
-  /** A call not answered by then is given up, and its connection with it; also the wait for a connection. */
-  callMs: 1_500,
-  /** From the TCP connection to the first answered commands. */
-  handshakeMs: 3_000,
-  /** How long a start waits for a Redis that is away. */
-  startMs: 10_000,
-  /** An idle connection that must not fail unseen is asked this often. */
-  pingMs: 1_000,
-  /** Pause before a lost connection is tried again: doubled each time up to the longest, and up to half added. */
-  retryFirstMs: 50,
-  retryLongestMs: 1_000,
-  /** Calls waiting for a connection; further ones fail at once. */
-  waitingMax: 10_000,
-});
+export { REDIS_POLICY };
 
 /** What opens a connection. */
 export interface ConnectionOptions {

@@ -12,6 +12,9 @@
  *   {s}:log:<room>    stream: id = last offset of a pack; first, term, prevTerm, bytes
  *   {s}:room:<room>   channel: packs and signals of a room
  *   notices           channel: notices to all nodes
+ *   node:<name>       channel: words to one node
+ *   nodes             hash: node → end of its life (ms since 1970 by the server's clock) and what it said of itself
+ *   born              since when the server remembers, ms since 1970 by its own clock
  * ```
  */
 import type { Position } from "../actors/entry.ts";
@@ -41,6 +44,18 @@ export class RedisKeys {
 
   get notices(): string {
     return `${this.prefix}notices`;
+  }
+
+  node(name: string): string {
+    return `${this.prefix}node:${name}`;
+  }
+
+  get nodes(): string {
+    return `${this.prefix}nodes`;
+  }
+
+  get born(): string {
+    return `${this.prefix}born`;
   }
 }
 

@@ -31,11 +31,25 @@ async function underTest(url: string, limits: Limits): Promise<BusUnderTest> {
       await raw.set(`${prefix}{${shard}}:lock`, "held");
       return "held";
     },
+    elapse: (ms) => elapse(raw, ms),
+    wipe: async () => {
+      await raw.unlink(...(await raw.keys(`${prefix}*`)));
+    },
     close: async () => {
       for (const node of nodes) await node.close();
       raw.disconnect();
     },
   };
+}
+
+/** Waits by the server's own clock, which no test can drive. */
+async function elapse(raw: Redis, ms: number): Promise<void> {
+  const now = async (): Promise<number> => {
+    const [seconds, micros] = await raw.time();
+    return Number(seconds) * 1_000 + Number(micros) / 1_000;
+  };
+  const until = (await now()) + ms;
+  while ((await now()) < until) await raw.ping();
 }
 
 /** One node that holds and has taken the shard of `ROOM` under term 1. */

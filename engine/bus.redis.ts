@@ -5,13 +5,26 @@
 import type { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
-import type { AppendAnswer, Bus, BusReceiver, Notice, Owner, Pack, Signal, Taken, Taking } from "../actors/bus.ts";
+import type {
+  AppendAnswer,
+  Beat,
+  Bus,
+  BusReceiver,
+  Living,
+  Notice,
+  Owner,
+  Pack,
+  Signal,
+  Taken,
+  Taking,
+} from "../actors/bus.ts";
 import type { Clock } from "../actors/clock.ts";
 import { StoreFailure } from "../actors/codes.ts";
 import { type Entry, entryBytes, type Position, shardOf } from "../actors/entry.ts";
 import type { Leases } from "../actors/leases.ts";
 import type { Limits } from "../actors/limits.ts";
 import type { Log } from "../actors/log.ts";
+import type { Word } from "../actors/words.ts";
 import { type AppendCall, Origin, readPack, type StoredCall, TurnWriter } from "./bus.redis.codec.ts";
 import { REDIS_POLICY, RedisConnection } from "./bus.redis.connection.ts";
 import { parseHead, RedisKeys, type ShardPart } from "./bus.redis.keys.ts";
@@ -33,9 +46,20 @@ export interface RedisOptions {
   readonly prefix?: string;
 }
 
+/** What a bus on Redis tells of itself, for metrics. */
+export interface RedisFigures {
+  /**
+   * ms that what this node sends takes to come back to it, measured each second from `receive` on; undefined
+   * before the first answer and while the wire is down.
+   */
+  readonly lagMs: number | undefined;
+  /** Words to other nodes that are known not to have got there. */
+  readonly wordsDropped: number;
+}
+
 /** A node's handles on Redis. */
 export interface RedisHandles {
-  readonly bus: Bus;
+  readonly bus: Bus & RedisFigures;
   readonly leases: Leases;
   close(): Promise<void>;
 }
@@ -46,7 +70,13 @@ const TURN_BYTES_MAX = 8_388_608;
 /** Packs read at once from a stream. */
 const LOG_PAGE = 64;
 const ANSWERS: Readonly<Record<string, AppendAnswer>> = { o: "ok", a: "already", s: "stale", l: "lost" };
-const SCRIPTS = { confabTake: "take", confabAppend: "append", confabStored: "stored", confabClear: "clear" } as const;
+const SCRIPTS = {
+  confabTake: "take",
+  confabAppend: "append",
+  confabStored: "stored",
+  confabClear: "clear",
+  confabBeat: "beat",
+} as const;
 
 /** A client that knows our scripts. */
 type Scripted = Redis & Record<keyof typeof SCRIPTS, (...args: (string | number | Buffer)[]) => Promise<unknown>>;
@@ -94,7 +124,7 @@ async function refuseUnfit(commands: RedisConnection, log: Log): Promise<void> {
   }
 }
 
-class RedisBus implements Bus {
+class RedisBus implements Bus, RedisFigures {
   readonly shared = true;
   readonly #commands: RedisConnection;
   readonly #subscriber: RedisConnection;
@@ -303,6 +333,29 @@ class RedisBus implements Bus {
     this.#wire.notify(notice);
   }
 
+  tell(node: string, word: Word): void {
+    this.#wire.tell(node, word);
+  }
+
+  get lagMs(): number | undefined {
+    return this.#wire.lagMs;
+  }
+
+  get wordsDropped(): number {
+    return this.#wire.wordsDropped;
+  }
+
+  async beat(self: Beat, lifeMs: number): Promise<Living> {
+    const { nodes, born } = this.#keys;
+    const answer = await this.#script("confabBeat", 2, nodes, born, self.node, JSON.stringify(self), lifeMs);
+    const [rememberedMs, ...said] = answer as readonly [number, ...string[]];
+    return { nodes: said.map((one) => JSON.parse(one) as Beat), rememberedMs };
+  }
+
+  async fade(node: string): Promise<void> {
+    await this.#commands.run((client) => client.hdel(this.#keys.nodes, node));
+  }
+
   join(room: string): Promise<void> {
     return this.#wire.join(room);
   }
@@ -316,6 +369,7 @@ class RedisBus implements Bus {
   }
 
   async close(): Promise<void> {
+    this.#wire.close();
     this.#commands.close();
     this.#subscriber.close();
   }

@@ -9,9 +9,12 @@ import type { BusReceiver, Notice, Pack, Signal } from "../actors/bus.ts";
 import type { Clock } from "../actors/clock.ts";
 import { shardOf } from "../actors/entry.ts";
 import type { Log } from "../actors/log.ts";
+import type { Word } from "../actors/words.ts";
 import { type Origin, readMessage } from "./bus.redis.codec.ts";
 import type { RedisConnection } from "./bus.redis.connection.ts";
 import type { RedisKeys } from "./bus.redis.keys.ts";
+import { Lag } from "./bus.redis.lag.ts";
+import { WordsOut } from "./bus.redis.words.ts";
 
 /** Channels of one SUBSCRIBE. */
 const CHANNELS_MAX = 1_000;
@@ -30,6 +33,8 @@ export interface WireOptions {
 /** The wire of one node. */
 export class RedisWire {
   readonly #options: WireOptions;
+  readonly #words: WordsOut;
+  readonly #lag: Lag;
   /** Joined rooms by shard. */
   readonly #joined = new Map<number, Set<string>>();
   /** Shards of which this node is the owner as far as it knows, with their terms. */
@@ -41,27 +46,43 @@ export class RedisWire {
 
   constructor(options: WireOptions) {
     this.#options = options;
+    this.#words = new WordsOut(options);
+    this.#lag = new Lag({ clock: options.clock, ping: (number) => this.#ping(number) });
     options.subscriber.client.on("messageBuffer", (_channel: Buffer, message: Buffer) => this.#onMessage(message));
+  }
+
+  /** As of `WordsOut`. */
+  get wordsDropped(): number {
+    return this.#words.dropped;
+  }
+
+  /** As of `Lag`. */
+  get lagMs(): number | undefined {
+    return this.#lag.ms;
   }
 
   /** Listens to notices; from then on each lost connection is followed by `onGap`. */
   async open(): Promise<void> {
     await this.#subscribeAll();
     this.#options.subscriber.onReady(() => {
-      this.#subscribeAll().then(
-        () => this.#gap(),
-        (error: unknown) => {
-          // The connection went again: the next one begins anew. If Redis refused, it must be made to.
-          this.#options.log.warn({ err: error }, "the channels of this node could not be subscribed to");
-          this.#options.subscriber.renew();
-        },
-      );
+      this.#subscribeAll().then(() => {
+        if (this.#receiver) this.#lag.start();
+        this.#gap();
+      }, this.#refused);
     });
   }
 
+  /** Listens to the words to this node from the next answer of Redis on, and measures the lag with them. */
   receive(receiver: BusReceiver): void {
     this.#receiver = receiver;
+    this.#subscribe([this.#options.keys.node(receiver.name)]).then(() => this.#lag.start(), this.#refused);
   }
+
+  /** The connection went: the next one begins anew. If Redis refused, it must be made to. */
+  readonly #refused = (error: unknown): void => {
+    this.#options.log.warn({ err: error }, "channels of this node could not be subscribed to");
+    this.#options.subscriber.renew();
+  };
 
   async join(room: string): Promise<void> {
     const shard = shardOf(room, this.#options.shards);
@@ -137,23 +158,55 @@ export class RedisWire {
     this.#deliver(() => this.#receiver?.onNotice(notice));
   }
 
+  /** To another node by the end of the turn; to this one then as well, without Redis. */
+  tell(node: string, word: Word): void {
+    const receiver = this.#receiver;
+    if (!receiver) return;
+    const { name } = receiver;
+    if (node !== name) this.#words.tell(name, node, word);
+    else this.#options.clock.endOfTurn(() => this.#deliver(() => receiver.onWord(name, word)));
+  }
+
+  #ping(number: number): boolean {
+    const { commands, subscriber, keys, origin } = this.#options;
+    const receiver = this.#receiver;
+    if (!receiver || !commands.ready || !subscriber.ready) return false;
+    commands.cast((client) => client.publish(keys.node(receiver.name), origin.ping(number)));
+    return true;
+  }
+
+  close(): void {
+    this.#lag.stop();
+  }
+
   #hear(signals: readonly Signal[]): void {
     const wanted = signals.filter((signal) => this.#isJoined(signal.room));
     if (wanted.length > 0) this.#receiver?.onSignals(wanted);
   }
 
   #onMessage(bytes: Buffer): void {
-    if (this.#options.origin.isOf(bytes)) return;
+    const { origin } = this.#options;
+    if (origin.isOf(bytes)) {
+      const ping = origin.pingOf(bytes);
+      if (ping !== undefined) this.#lag.heard(ping);
+      return;
+    }
     try {
       const message = readMessage(bytes);
       this.#deliver(() => {
         if (message.kind === "notice") this.#receiver?.onNotice(message.notice);
         else if (message.kind === "signals") this.#hear(message.signals);
+        else if (message.kind === "words") this.#listen(message.from, message.words);
         else if (this.#isJoined(message.pack.room)) this.#receiver?.onPack(message.pack);
       });
     } catch (error) {
       this.#options.log.warn({ err: error }, "a message of another node could not be taken");
     }
+  }
+
+  /** Words of a message one after the other; what each leads to waits for the end of all. */
+  #listen(from: string, words: readonly Word[]): void {
+    for (const word of words) this.#receiver?.onWord(from, word);
   }
 
   #gap(): void {
@@ -178,7 +231,8 @@ export class RedisWire {
   async #subscribeAll(): Promise<void> {
     const shards = [...this.#joined.keys()].filter((shard) => !this.#owned.has(shard));
     const channels = shards.flatMap((shard) => this.#channelsOf(shard));
-    await this.#subscribe([this.#options.keys.notices, ...channels]);
+    const own = this.#receiver ? [this.#options.keys.node(this.#receiver.name)] : [];
+    await this.#subscribe([this.#options.keys.notices, ...own, ...channels]);
   }
 
   async #subscribe(channels: readonly string[]): Promise<void> {

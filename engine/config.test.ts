@@ -124,14 +124,25 @@ test("Limits that contradict each other are refused.", () => {
   assert.equal(read({ LIMIT_SENDS_PER_SECOND: "0", LIMIT_SENDS_BURST: "1" }).limits.sendsPerSecond, 0);
 });
 
-test("A store URL stops the start without a shared key, and a shared archive without a shared bus.", () => {
+test("Bodies so large that one and its edit do not fit a document of MongoDB are refused with MONGODB_URL alone.", () => {
+  const larger = (bytes: number) => ({
+    LIMIT_BODY_BYTES: String(bytes),
+    LIMIT_TRANSACTION_BYTES: "20000000",
+    LIMIT_BACKPRESSURE_BYTES: "20000000",
+  });
+  const mongo = { MONGODB_URL: "mongodb://h/db", JWT_SECRET: SECRET };
+  refused(
+    { ...larger(8_000_001), ...mongo },
+    "LIMIT_BODY_BYTES (8000001) must be at most 8000000 with MONGODB_URL: a message and its edited body share one document of 16 MiB.",
+  );
+  assert.equal(read({ ...larger(8_000_000), ...mongo }).limits.bodyBytes, 8_000_000);
+  assert.equal(read(larger(8_000_001)).limits.bodyBytes, 8_000_001);
+});
+
+test("A store URL stops the start without a shared key, and each alone is enough with one.", () => {
   refused(
     { REDIS_URL: "redis://h" },
     "REDIS_URL is set, so nodes must share a signing key: set JWT_SECRET or JWT_PRIVATE_KEY.",
-  );
-  refused(
-    { MONGODB_URL: "mongodb://h/db", JWT_SECRET: SECRET },
-    "MONGODB_URL is set without REDIS_URL: nothing would keep a second process from the same rooms; set both.",
   );
   const urls = {
     DATABASE_URL: "postgres://u:p@h/db",
@@ -140,6 +151,13 @@ test("A store URL stops the start without a shared key, and a shared archive wit
   };
   const config = read({ ...urls, JWT_SECRET: SECRET });
   assert.deepEqual([config.databaseUrl, config.mongodbUrl, config.redisUrl], Object.values(urls));
+  for (const [name, value] of Object.entries(urls)) {
+    const { databaseUrl, mongodbUrl, redisUrl } = read({ [name]: value, JWT_SECRET: SECRET });
+    assert.deepEqual(
+      [databaseUrl, mongodbUrl, redisUrl].filter((url) => url !== undefined),
+      [value],
+    );
+  }
 });
 
 test("Keys are taken as PEM text, with escaped line ends, or from files; the public key follows from the private one.", () => {

@@ -59,10 +59,14 @@ const SETTINGS = Object.freeze({
   DATABASE_URL: optional("URL", "accounts in PostgreSQL instead of the data folder", url("postgres", "postgresql")),
   MONGODB_URL: optional(
     "URL",
-    "rooms and messages in MongoDB instead of the data folder",
+    "rooms and messages in MongoDB instead of the data folder; without REDIS_URL one process at a time",
     url("mongodb", "mongodb+srv"),
   ),
-  REDIS_URL: optional("URL", "the hot log and the locks in Redis; must not evict keys", url("redis", "rediss")),
+  REDIS_URL: optional(
+    "URL",
+    "the hot log and the locks in Redis, which must not evict keys; without MONGODB_URL one process at a time",
+    url("redis", "rediss"),
+  ),
   SHARDS: given(
     "256",
     "shards",
@@ -236,6 +240,9 @@ function distance(a: string, b: string): number {
   return row[b.length] as number;
 }
 
+/** Twice this, with headers and reactions, fits a document of MongoDB. */
+const MONGODB_BODY_BYTES = 8_000_000;
+
 /** What must hold between settings, and the sentence when it does not. */
 function relations(config: Config): readonly (readonly [boolean, string])[] {
   const { jwt, limits } = config;
@@ -283,8 +290,8 @@ function relations(config: Config): readonly (readonly [boolean, string])[] {
       `${url} is set, so nodes must share a signing key: set JWT_SECRET or JWT_PRIVATE_KEY.`,
     ],
     [
-      config.mongodbUrl === undefined || config.redisUrl !== undefined,
-      "MONGODB_URL is set without REDIS_URL: nothing would keep a second process from the same rooms; set both.",
+      config.mongodbUrl === undefined || limits.bodyBytes <= MONGODB_BODY_BYTES,
+      `LIMIT_BODY_BYTES (${limits.bodyBytes}) must be at most ${MONGODB_BODY_BYTES} with MONGODB_URL: a message and its edited body share one document of 16 MiB.`,
     ],
   ];
 }

@@ -1,7 +1,7 @@
 /**
  * PostgreSQL behind bounds: so many connections, so many calls that wait for one, so long for each step. What
  * goes beyond, and whatever PostgreSQL answers that was not expected, is a `StoreFailure`. Nothing here waits
- * for the server longer than `PG_BOUNDS` say, whether it is away, stopped or slow.
+ * for the server longer than `PG_POLICY` say, whether it is away, stopped or slow.
  *
  * slonik runs on a driver of our own, over `pg`: the one that comes with it asks the server before there is a
  * pool, gives up on a silent connection never, and has no listener for errors while it asks, which would end
@@ -20,29 +20,17 @@ import {
   SchemaValidationError,
 } from "slonik";
 import { StoreFailure } from "../actors/codes.ts";
-
-/** Bounds of the directory's connections. */
-export const PG_BOUNDS = Object.freeze({
-  poolSize: 8, // connections of a node
-  callsWaiting: 256, // calls that wait for a connection; the next fails at once
-  callMs: 10_000, // a call with its wait
-  connectMs: 3_000, // until a connection is usable
-  statementMs: 5_000, // a statement with its locks, ended by the server
-  answerMs: 6_000, // no answer to a statement: the connection is given up
-  idleInTransactionMs: 5_000, // a node that stands still gives its locks back
-  idleMs: 30_000, // a connection that nobody uses is closed
-  endMs: 1_000, // a goodbye that nobody answers
-});
+import { PG_POLICY } from "./policy.ts";
 
 /** The settings of a connection. `url` is a `postgres://` URL, whose parameters come first. */
 export function connectionSettings(url: string): ClientConfig {
   return {
     connectionString: url,
     application_name: "confab",
-    connectionTimeoutMillis: PG_BOUNDS.connectMs,
-    statement_timeout: PG_BOUNDS.statementMs,
-    query_timeout: PG_BOUNDS.answerMs,
-    idle_in_transaction_session_timeout: PG_BOUNDS.idleInTransactionMs,
+    connectionTimeoutMillis: PG_POLICY.connectMs,
+    statement_timeout: PG_POLICY.statementMs,
+    query_timeout: PG_POLICY.answerMs,
+    idle_in_transaction_session_timeout: PG_POLICY.idleInTransactionMs,
     keepAlive: true,
   };
 }
@@ -73,7 +61,7 @@ async function connect(client: Client): Promise<void> {
 async function end(client: Client): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, PG_BOUNDS.endMs);
+    timer = setTimeout(resolve, PG_POLICY.endMs);
   });
   await Promise.race([client.end(), late]);
   clearTimeout(timer);
@@ -128,14 +116,14 @@ const validating: Interceptor = {
 export class PgPool {
   readonly #pool: DatabasePool;
   readonly #slots;
-  readonly #deadline = timeout(PG_BOUNDS.callMs, TimeoutStrategy.Aggressive);
+  readonly #deadline = timeout(PG_POLICY.callMs, TimeoutStrategy.Aggressive);
   readonly #running = new Set<Promise<unknown>>();
   #closed: string | undefined;
 
   private constructor(pool: DatabasePool, poolSize: number) {
     this.#pool = pool;
     // slonik's own queue has no bound, and forgets who waits when a connection cannot be made.
-    this.#slots = bulkhead(poolSize, PG_BOUNDS.callsWaiting);
+    this.#slots = bulkhead(poolSize, PG_POLICY.callsWaiting);
   }
 
   /** Makes a pool, which connects when it is used. Calls fail with the sentence `closed` until it is opened. */
@@ -144,8 +132,8 @@ export class PgPool {
       driverFactory: driverOf(url),
       interceptors: [validating],
       maximumPoolSize: poolSize,
-      idleTimeout: PG_BOUNDS.idleMs,
-      gracefulTerminationTimeout: PG_BOUNDS.endMs,
+      idleTimeout: PG_POLICY.idleMs,
+      gracefulTerminationTimeout: PG_POLICY.endMs,
       connectionRetryLimit: 0,
       // Connections are not reset between uses, which would cost a round trip: nothing here sets any state.
       resetConnection: async () => {},
@@ -207,7 +195,7 @@ export class PgPool {
 
 function sentenceOf(error: unknown): string {
   if (error instanceof BulkheadRejectedError) return "Too many calls wait for PostgreSQL.";
-  if (error instanceof TaskCancelledError) return `PostgreSQL did not answer within ${PG_BOUNDS.callMs} ms.`;
+  if (error instanceof TaskCancelledError) return `PostgreSQL did not answer within ${PG_POLICY.callMs} ms.`;
   if (error instanceof SchemaValidationError) return "PostgreSQL holds a row that the directory did not write.";
   const code = error instanceof Error && "code" in error ? ` (${String(error.code)})` : "";
   return `PostgreSQL could not be asked${code}.`;

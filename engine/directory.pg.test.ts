@@ -8,8 +8,8 @@ import type { Directory } from "../actors/directory.ts";
 import { type Log, SILENT } from "../actors/log.ts";
 import { newDatabase, startPostgres } from "../ops/stores/postgres.ts";
 import { StoreMissing, type StoreServer } from "../ops/stores/process.ts";
-import { PG_BOUNDS } from "./directory.pg.pool.ts";
 import { openPgDirectory } from "./directory.pg.ts";
+import { PG_POLICY } from "./policy.ts";
 
 let missing: string | false = false;
 const server = await startPostgres().catch((error: unknown) => {
@@ -172,7 +172,7 @@ describe("The PostgreSQL directory", { skip: missing }, () => {
     const url = await newDatabase(running());
     const directory = await openPgDirectory({ url, loginAuditEntries: 100, log: SILENT, poolSize: 2 });
     const many = await Promise.allSettled(
-      Array.from({ length: 2 + PG_BOUNDS.callsWaiting + 5 }, () => directory.user("a")),
+      Array.from({ length: 2 + PG_POLICY.callsWaiting + 5 }, () => directory.user("a")),
     );
     const refused = many.filter(({ status }) => status === "rejected");
     assert.equal(refused.length, 5);
@@ -285,7 +285,7 @@ describe("A PostgreSQL that goes away", { skip: missing }, () => {
     const answers = await Promise.allSettled(calls);
     running().resume();
     for (const call of answers) assert.ok(call.status === "rejected" && call.reason instanceof StoreFailure);
-    assert.ok(performance.now() - began < PG_BOUNDS.callMs, "connections that are not answered are given up");
+    assert.ok(performance.now() - began < PG_POLICY.callMs, "connections that are not answered are given up");
     assert.equal((await untilAnswered(() => directory.user("ann")))?.id, "ann");
     await directory.close();
   });

@@ -21,7 +21,7 @@ import {
   type UserRecord,
 } from "../actors/directory.ts";
 import type { Log } from "../actors/log.ts";
-import { PG_BOUNDS, PgPool } from "./directory.pg.pool.ts";
+import { PgPool } from "./directory.pg.pool.ts";
 import {
   countRow,
   credentialsRow,
@@ -41,6 +41,7 @@ import {
   revokeAll,
   revokeToken,
 } from "./directory.pg.sessions.ts";
+import { PG_POLICY } from "./policy.ts";
 
 /** Above every text in the collation "C". */
 const END = "\u{10ffff}";
@@ -54,7 +55,7 @@ export interface PgDirectoryOptions {
   /** Lines of the login audit that are kept. */
   readonly loginAuditEntries: number;
   readonly log: Log;
-  /** Most connections; `PG_BOUNDS.poolSize` when left out. */
+  /** Most connections; `PG_POLICY.connections` when left out. */
   readonly poolSize?: number;
 }
 
@@ -64,7 +65,7 @@ export interface PgDirectoryOptions {
  * history of migrations does not fit this build.
  */
 export async function openPgDirectory(options: PgDirectoryOptions): Promise<Directory> {
-  const { url, loginAuditEntries, log, poolSize = PG_BOUNDS.poolSize } = options;
+  const { url, loginAuditEntries, log, poolSize = PG_POLICY.connections } = options;
   refuseBadUrl(url);
   const pool = await PgPool.create({ url, poolSize, closed: "PostgreSQL has been away since the start." });
   const schema = new PgSchema({ url, pool, log });

@@ -71,7 +71,7 @@ export async function lockFolder(path: string, options: FolderLockOptions = {}):
   if (held.has(folder)) throw new Error(`The data folder ${path} is in use by this process (${process.pid}) already.`);
   held.add(folder);
   try {
-    const store = await usable(path, async () => new LmdbStore({ folder: join(folder, "lock"), tables: 1 }));
+    const store = await usable(path, async () => openLock(folder));
     const table = store.table("lock");
     const claim = { host, nonce: randomUUID(), staleMs };
     try {
@@ -86,6 +86,11 @@ export async function lockFolder(path: string, options: FolderLockOptions = {}):
     held.delete(folder);
     throw error;
   }
+}
+
+/** Its one row finds room in old pages, so a full disk neither keeps a lock from being taken nor from being renewed. */
+function openLock(folder: string): LmdbStore {
+  return new LmdbStore({ folder: join(folder, "lock"), tables: 1, spareBytes: 0 });
 }
 
 class HeldLock implements FolderLock {

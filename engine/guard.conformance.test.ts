@@ -28,7 +28,8 @@ directoryConformance("guarded", async (loginAuditEntries) =>
 );
 
 busConformance("guarded", async (limits) => {
-  const hub = new MemoryHub(8, limits, { shared: true });
+  let nowMs = 0;
+  const hub = new MemoryHub(8, limits, { shared: true, now: () => nowMs });
   const open: { close(): Promise<void> }[] = [];
   return {
     shards: hub.shards,
@@ -38,6 +39,10 @@ busConformance("guarded", async (limits) => {
       return bus;
     },
     lock: async () => "lock",
+    elapse: async (ms) => {
+      nowMs += ms;
+    },
+    wipe: async () => hub.wipe(),
     close: async () => {
       for (const bus of open) await bus.close();
     },

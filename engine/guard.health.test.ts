@@ -9,7 +9,9 @@ test("A store whose breaker opens is degraded, with the reason, until it closes.
   const stage = await Stage.open({});
   const health = new Health(["archive", "directory"], () => 0);
   const [archive, directory] = [new StoreStats("archive"), new StoreStats("directory")];
-  reportStores({ health, stores: [archive, directory], writer: stage.node.writer });
+  const known = Promise.resolve();
+  reportStores({ health, stores: [archive, directory], known, writer: stage.node.writer });
+  await known;
   health.enter("ready");
   directory.breakers.reads = BREAKER.open;
   directory.lastFailure = "Nobody is there.";
@@ -30,7 +32,7 @@ for (const [refuseWhileFailing, status] of [
     const health = new Health(["archive"], () => 0);
     const archive = new StoreStats("archive");
     const { writer } = stage.node;
-    reportStores({ health, stores: [archive], writer });
+    reportStores({ health, stores: [archive], known: Promise.resolve(), writer });
     health.enter("ready");
     writer.fails("The disk is full.");
     archive.breakers.writes = BREAKER.open;
@@ -48,7 +50,7 @@ test("A full bound makes a node without its archive unable, and room makes it ab
   const stage = await Stage.open({ limits: { pendingEntries: 1 }, refuseWhileFailing: false });
   const health = new Health(["archive"], () => 0);
   const { writer } = stage.node;
-  reportStores({ health, stores: [new StoreStats("archive")], writer });
+  reportStores({ health, stores: [new StoreStats("archive")], known: Promise.resolve(), writer });
   health.enter("ready");
   writer.reserve(1);
   assert.equal(health.ready().status, "ok", "the archive is there: it is load");
@@ -68,7 +70,30 @@ test("A store that failed before it was followed is degraded from the first repo
   const health = new Health(["bus"], () => 0);
   const bus = new StoreStats("bus");
   bus.breakers.writes = BREAKER.open;
-  reportStores({ health, stores: [bus], writer: stage.node.writer });
+  reportStores({ health, stores: [bus], known: Promise.resolve(), writer: stage.node.writer });
   health.enter("ready");
   assert.equal(health.ready().status, "degraded");
+});
+
+test("Until the revoked tokens are known the directory has failed, whatever its breakers say, and then it is well.", async () => {
+  const stage = await Stage.open({});
+  const health = new Health(["directory"], () => 0);
+  const directory = new StoreStats("directory");
+  let resolve = (): void => undefined;
+  const known = new Promise<void>((done) => {
+    resolve = done;
+  });
+  reportStores({ health, stores: [directory], known, writer: stage.node.writer });
+  directory.breakers.reads = BREAKER.open;
+  directory.lastFailure = "Nobody is there.";
+  directory.onChange?.();
+  assert.equal(health.ready().status, "starting");
+  assert.match(health.ready().parts?.["directory"] ?? "", /Nobody may connect .* Nobody is there\.$/);
+  directory.breakers.reads = BREAKER.closed;
+  directory.onChange?.();
+  assert.match(health.ready().parts?.["directory"] ?? "", /Nobody may connect/);
+  resolve();
+  await known;
+  health.enter("ready");
+  assert.deepEqual(health.ready(), { status: "ok" });
 });

@@ -5,7 +5,7 @@
  *   actor ─→ [reads: again?] ─→ breaker ─→ time-out, counts ─→ store
  *
  * A write is handed on once: whoever asked knows whether asking twice does harm. What the bus sends at most
- * once (`publish`, `signal`, `notify`) and what cannot fail (`leave`, `receive`) passes straight through.
+ * once (`publish`, `signal`, `notify`, `tell`) and what cannot fail (`leave`, `receive`) passes straight through.
  */
 import type { Archive } from "../actors/archive.ts";
 import type { Bus } from "../actors/bus.ts";
@@ -96,6 +96,10 @@ export function guardBus(bus: Bus, parts: GuardParts): Bus {
     publish: (packs) => bus.publish(packs),
     signal: (signals) => bus.signal(signals),
     notify: (notice) => bus.notify(notice),
+    tell: (node, word) => bus.tell(node, word),
+    // Once and soon or not at all: it is asked again within the second, and bears a newer state then.
+    beat: (self, lifeMs) => guard.write(() => bus.beat(self, lifeMs)),
+    fade: (node) => guard.write(() => bus.fade(node)),
     // A join that waited for the breaker might come after its leave.
     join: (room) => guard.wish(() => bus.join(room)),
     leave: (room) => bus.leave(room),
@@ -114,6 +118,7 @@ export function guardLeases(leases: Leases, parts: GuardParts): Leases {
   return {
     acquire: (shard) => gate.run(() => leases.acquire(shard)),
     renew: (lease) => gate.run(() => leases.renew(lease)),
+    adopt: (shard, value) => gate.run(() => leases.adopt(shard, value)),
     release: (lease) => gate.run(() => leases.release(lease)),
     close: () => leases.close(),
   };

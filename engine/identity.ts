@@ -17,11 +17,13 @@ import { createTokens, type Tokens } from "./tokens.ts";
 /** The wired parts. */
 export interface Identity {
   readonly tokens: Tokens;
-  /** Refuses revoked tokens too. */
+  /** Refuses revoked tokens too, and every token until the revocations are known. */
   readonly verifier: TokenVerifier;
   readonly accounts: Accounts;
-  /** Follows revocations; each one new here is told once. */
+  /** Follows revocations, after a first look at the directory; each one new here is told once. */
   follow(onRevoked: (revocation: Revocation) => void): Promise<void>;
+  /** Resolves when all revocations were read once; until then no token is accepted. */
+  readonly known: Promise<void>;
   /** The name of a user that the directory knows. */
   readonly nameOf: (user: string) => Promise<string | undefined>;
   readonly hashesWaiting: () => number;
@@ -64,13 +66,14 @@ export async function openIdentity(
   });
   return {
     tokens,
-    verifier: refusingRevoked(tokens, revocations),
+    verifier: refusingRevoked(tokens, revocations, () => follower.isKnown),
     accounts,
     follow: (onRevoked) => {
       told = onRevoked;
       pruner.start();
       return follower.start();
     },
+    known: follower.known,
     nameOf: async (user) => {
       try {
         const found = await directory.user(user);

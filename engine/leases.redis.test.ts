@@ -55,6 +55,7 @@ function ofNode({ leases, close }: RedisHandles): Leases {
   return {
     acquire: (shard) => leases.acquire(shard),
     renew: (lease) => leases.renew(lease),
+    adopt: (shard, value) => leases.adopt(shard, value),
     release: (lease) => leases.release(lease),
     close,
   };

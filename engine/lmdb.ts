@@ -1,6 +1,6 @@
 /**
  * What the embedded backends share: one LMDB environment with binary tables, writes grouped into few
- * commits, and failures as `StoreFailure`.
+ * commits of bounded size, and failures as `StoreFailure`.
  *
  * ```
  *   write(task) ─┐
@@ -8,15 +8,27 @@
  *   write(task) ─┘              (the next one starts when this one has ended)
  * ```
  *
- * A commit costs about 0.3 ms of CPU whatever it holds, so all that waits shares one.
+ * A commit costs about 0.3 ms of CPU whatever it holds, so all that waits shares one, up to a bound.
+ *
+ * LMDB must never meet a full disk: when it cannot write pages, it prints the sizes of what it meant to write
+ * into 100 bytes of its heap (`mdb_page_flush` of lmdb 3.5.6), and for a long run of large rows they are more,
+ * which ends the process. So a write is refused before its transaction while the disk has less to spare than
+ * twice what the largest transaction takes.
  */
+import { statfsSync } from "node:fs";
 import { type Database, open, type RootDatabase } from "lmdb";
 import { StoreFailure } from "../actors/codes.ts";
 
 /** Tasks waiting beyond this are refused; callers bound their own writes far below. */
 const WAITING_MAX = 65_536;
 /** Rows of one transaction before it is committed; keeps the turn it runs in short. */
-const ROWS_PER_COMMIT_MAX = 4_096;
+export const ROWS_PER_COMMIT_MAX = 4_096;
+/** Bytes of one transaction before it is committed; fewer cost throughput from rows of 20 kB on. */
+export const BYTES_PER_COMMIT_MAX = 8_388_608;
+/** What a row counts for where its writer does not say, bytes. */
+const ROW_BYTES = 128;
+/** What a disk must have to spare for a write, bytes: 8 MiB in half-filled pages, and a page copied per row, twice. */
+export const SPARE_BYTES = 67_108_864;
 /** A commit without an answer for this long counts as failed, and new writes are refused until it answers. */
 const COMMIT_MS_MAX = 30_000;
 
@@ -26,7 +38,18 @@ export interface LmdbOptions {
   readonly folder: string;
   /** Number of named tables at most. */
   readonly tables: number;
+  /** What the disk must have to spare for a write, bytes; 0 for rows so few that they find room in old pages. */
+  readonly spareBytes?: number;
 }
+
+/** About how much a task writes. */
+export interface WriteSize {
+  readonly rows: number;
+  readonly bytes?: number;
+}
+
+const MEBIBYTE = 1_048_576;
+const ONE_ROW: WriteSize = Object.freeze({ rows: 1 });
 
 /** A range of keys; `from` inclusive, `to` exclusive; in reverse, from the highest down. */
 export interface KeyRange {
@@ -45,6 +68,7 @@ export interface Row {
 interface Task {
   readonly run: () => unknown;
   readonly rows: number;
+  readonly bytes: number;
   readonly resolve: (result: never) => void;
   readonly reject: (error: Error) => void;
 }
@@ -108,6 +132,8 @@ export class LmdbTable {
 /** One LMDB environment. Only one process may have it open (see `folder.ts`). */
 export class LmdbStore {
   readonly #root: RootDatabase<Buffer, Uint8Array>;
+  readonly #folder: string;
+  readonly #spareBytes: number;
   #waiting: Task[] = [];
   #committing: Promise<void> | undefined;
   /** Set while a commit has not answered in time. */
@@ -116,6 +142,8 @@ export class LmdbStore {
 
   /** Opens or makes the environment. Throws what LMDB throws. */
   constructor(options: LmdbOptions) {
+    this.#folder = options.folder;
+    this.#spareBytes = options.spareBytes ?? SPARE_BYTES;
     this.#root = open<Buffer, Uint8Array>({
       path: options.folder,
       maxDbs: options.tables,
@@ -137,15 +165,16 @@ export class LmdbStore {
   /**
    * Runs the task in the next transaction, after all tasks given before it, and resolves with its answer
    * when that is committed and synced. Rejects with `StoreFailure` when the commit fails (nothing of it
-   * was written, unless it never answered) or the task throws. Tasks must not wait for anything.
-   * `rows` says about how many rows it writes.
+   * was written, unless it never answered), the disk has too little to spare or the task throws. Tasks must
+   * not wait for anything. `size` says about how much it writes; what may be large is better given as several.
    */
-  write<T>(run: () => T, rows = 1): Promise<T> {
+  write<T>(run: () => T, size: WriteSize = ONE_ROW): Promise<T> {
     if (!this.#open) return Promise.reject(new StoreFailure("The store is closed."));
     if (this.#stuck) return Promise.reject(new StoreFailure("The store has not answered an earlier write yet."));
     if (this.#waiting.length >= WAITING_MAX) return Promise.reject(new StoreFailure("Too many writes are waiting."));
     return new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ run, rows, resolve, reject });
+      const { rows, bytes = rows * ROW_BYTES } = size;
+      this.#waiting.push({ run, rows, bytes, resolve, reject });
       this.#commitNext();
     });
   }
@@ -182,7 +211,7 @@ export class LmdbStore {
     let outcomes: Outcome[] = [];
     const failAll = (error: unknown): void => {
       for (const task of tasks.length > 0 ? tasks : this.#waiting.splice(0))
-        task.reject(new StoreFailure("The store could not write.", error));
+        task.reject(error instanceof StoreFailure ? error : new StoreFailure("The store could not write.", error));
       tasks = [];
     };
     const timer = setTimeout(() => {
@@ -191,6 +220,7 @@ export class LmdbStore {
       for (const task of this.#waiting.splice(0)) task.reject(new StoreFailure("The store does not answer."));
     }, COMMIT_MS_MAX);
     try {
+      this.#mustHaveSpace();
       await this.#root.transaction(() => {
         tasks = this.#take();
         outcomes = tasks.map(outcomeOf);
@@ -207,13 +237,26 @@ export class LmdbStore {
   /** The tasks of the next transaction. */
   #take(): Task[] {
     let rows = 0;
+    let bytes = 0;
     let count = 0;
     for (const task of this.#waiting) {
       rows += task.rows;
-      if (count > 0 && rows > ROWS_PER_COMMIT_MAX) break;
+      bytes += task.bytes;
+      if (count > 0 && (rows > ROWS_PER_COMMIT_MAX || bytes > BYTES_PER_COMMIT_MAX)) break;
       count++;
     }
     return this.#waiting.splice(0, count);
+  }
+
+  /** Throws `StoreFailure` when the disk is too full for a transaction. */
+  #mustHaveSpace(): void {
+    if (this.#spareBytes === 0) return;
+    const { bavail, blocks, bsize } = statfsSync(this.#folder);
+    // A file system that does not tell its size may have any.
+    if (blocks === 0 || bavail * bsize >= this.#spareBytes) return;
+    const left = Math.floor((bavail * bsize) / MEBIBYTE);
+    const needed = this.#spareBytes / MEBIBYTE;
+    throw new StoreFailure(`The disk of ${this.#folder} has ${left} MiB left, and ${needed} MiB are needed to write.`);
   }
 }
 

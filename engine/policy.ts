@@ -1,7 +1,12 @@
 /**
  * How long a store is waited for, how often a read is tried again and when a store is left alone: one literal
- * for all stores (issue 4, point 5). `guard.ts` applies it. A write is never repeated there, as its outcome is
- * unclear: the actors repeat those whose repetition changes nothing.
+ * for all stores (issue 4, point 5), and one for the driver of each. `guard.ts` applies the first: a write is
+ * never repeated there, as its outcome is unclear, and the actors repeat those whose repetition changes nothing.
+ * The drivers' limits lie below it, so that nothing that was given up is still under way.
+ *
+ * ```
+ *   actor ─► guard: POLICIES ─► driver: MONGO_POLICY, PG_POLICY, REDIS_POLICY ─► server
+ * ```
  */
 
 /** Calls that change nothing: tried again when they fail at once, with growing pauses that differ by chance. */
@@ -104,3 +109,37 @@ export const POLICIES = Object.freeze({
 
 /** The name of a store: the only values of the label `store`. */
 export type StoreName = keyof typeof POLICIES;
+
+/** The driver of MongoDB: the stages of a call, which ends within their sum, twice where the driver retries. */
+export const MONGO_POLICY = Object.freeze({
+  selectMs: 2_000, // ms; finding a primary: an election within one network takes less
+  connectMs: 2_000, // ms; opening a connection
+  queueMs: 2_000, // ms; waiting for a connection of the pool
+  writeMs: 4_000, // ms; waiting for the majority: below the socket's, so that the server can say so
+  socketMs: 6_000, // ms; waiting for any answer
+  connections: 32, // connections; lanes of the writer, derived writes and reads: more would queue in the server
+});
+
+/** The driver of PostgreSQL, and the bounds of the directory's connections. */
+export const PG_POLICY = Object.freeze({
+  connections: 8, // connections; of a node: logins come by the hundred a second at most
+  callsWaiting: 256, // calls; that wait for a connection, the next fails at once
+  callMs: 10_000, // ms; a call with its wait
+  connectMs: 3_000, // ms; until a connection is usable
+  statementMs: 5_000, // ms; a statement with its locks, ended by the server
+  answerMs: 6_000, // ms; no answer to a statement: the connection is given up
+  idleInTransactionMs: 5_000, // ms; a node that stands still gives its locks back
+  idleMs: 30_000, // ms; a connection that nobody uses is closed
+  endMs: 1_000, // ms; a goodbye that nobody answers
+});
+
+/** Every connection to Redis. */
+export const REDIS_POLICY = Object.freeze({
+  callMs: 1_500, // ms; without an answer a call is given up, and its connection with it; also the wait for one
+  handshakeMs: 3_000, // ms; from the TCP connection to the first answered commands
+  startMs: 10_000, // ms; a start waits so long for a Redis that is away
+  pingMs: 1_000, // ms; an idle connection that must not fail unseen is asked this often
+  retryFirstMs: 50, // ms; before a lost connection is tried again: doubled each time, and up to half added
+  retryLongestMs: 1_000, // ms; a Redis that came back is used within two seconds
+  waitingMax: 10_000, // calls; that wait for a connection, further ones fail at once
+});

@@ -182,7 +182,7 @@ test("After kill -9 every receipted message is there, offsets go on without gap,
 async function smallDisk(t: TestContext): Promise<{ folder: string; remove: () => Promise<void> } | undefined> {
   const folder = await mkdtemp(join(tmpdir(), "confab-disk-"));
   try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], { stdio: "pipe" });
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=128m", "tmpfs", folder], { stdio: "pipe" });
   } catch (error) {
     await rm(folder, { recursive: true });
     t.skip(`a small disk cannot be mounted here: ${(error as Error).message.trim()}`);

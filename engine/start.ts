@@ -59,15 +59,23 @@ export async function startServer(config: Config, log: Logger, buildRest: BuildR
     log.error({ node: name }, `${why}; ending at once`);
     process.exit(1);
   };
-  const stores = await openStores(config, { log, clock: systemClock, name, onLost });
+  // Until a socket listens a start may wait for a store by timers alone, which do not keep the process alive.
+  const awake = setInterval(() => undefined, AWAKE_MS);
   try {
-    return await serve(config, { log, buildRest, stores, name });
-  } catch (error) {
-    // The process may end only when no write is under way (see `grace.ts`).
-    await stores.close();
-    throw error;
+    const stores = await openStores(config, { log, clock: systemClock, name, onLost });
+    try {
+      return await serve(config, { log, buildRest, stores, name });
+    } catch (error) {
+      // The process may end only when no write is under way (see `grace.ts`).
+      await stores.close();
+      throw error;
+    }
+  } finally {
+    clearInterval(awake);
   }
 }
+
+const AWAKE_MS = 60_000;
 
 interface Opened {
   readonly log: Logger;
@@ -84,7 +92,7 @@ async function serve(config: Config, { log, buildRest, stores, name }: Opened): 
   const fanout = new NativeFanout((topic, message, binary) => app.publish(topic, message, binary));
   const identity = await openIdentity(config, { log, clock, directory: stores.directory });
   const node = nodeOf(config, { name, log, stores, fanout, identity });
-  reportStores({ health, stores: watched, writer: node.writer });
+  reportStores({ health, stores: watched, known: identity.known, writer: node.writer });
   await node.start();
   await identity.follow((revocation) => node.registry.revoke(revocation.user, revocation.token, revocation.beforeMs));
   const edge = new Edge(node, fanout, { limits: config.limits, version });
@@ -115,17 +123,19 @@ async function serve(config: Config, { log, buildRest, stores, name }: Opened): 
   });
   const socket = await listen(app, config.host, config.port);
   const port = uWS.us_socket_local_port(socket);
+  const closeDoors = once(() => {
+    health.enter("draining");
+    void node.drain();
+    uWS.us_listen_socket_close(socket);
+  });
   const life = new Life({
     clock,
     log,
     drainMs: config.limits.drainMs,
     openDoors: () => health.enter("ready"),
-    closeDoors: () => {
-      health.enter("draining");
-      node.drain();
-      uWS.us_listen_socket_close(socket);
-    },
+    closeDoors,
     handOver: async () => {
+      closeDoors();
       await drainSockets(edge, config.limits.drainMs / 2);
       await Promise.race([http.idle(), after(config.limits.drainMs / 4)]);
       await fastify.close();
@@ -133,7 +143,7 @@ async function serve(config: Config, { log, buildRest, stores, name }: Opened): 
     },
     unstored: () => node.writer.entries,
   });
-  life.joined();
+  void identity.known.then(() => life.joined());
   log.info({ host: config.host, port, version, dataDir: config.dataDir }, "serving");
   const stop = async (): Promise<void> => {
     await life.drain();
@@ -201,6 +211,15 @@ async function ownVersion(): Promise<string> {
 
 function after(ms: number): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, ms).unref());
+}
+
+/** The doors close when the process is not ready any more, or when it ends before it was. */
+function once(run: () => void): () => void {
+  let due = true;
+  return () => {
+    if (due) run();
+    due = false;
+  };
 }
 
 function shownHost(host: string): string {

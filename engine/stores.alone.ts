@@ -1,6 +1,7 @@
 /**
- * One process at a time on a shared bus: a lock beside those of the shards, held from start to end. Rooms are
- * not yet forwarded between nodes (issue 5), so a second process would serve only some of them.
+ * One process at a time on a shared store: a lock beside those of the shards, held from start to end. With
+ * MongoDB or Redis alone that is so for ever (design 5): a second process would lack what only the first has, the
+ * hot log or the archive. What fences two that believe in the lock for a moment is the term, as always.
  */
 import type { Clock, Timer } from "../actors/clock.ts";
 import type { Lease, Leases } from "../actors/leases.ts";
@@ -18,6 +19,8 @@ export interface AloneOptions {
   readonly log: Log;
   /** The number of the lock: one that no shard has. */
   readonly index: number;
+  /** Why a start is refused while another process holds the lock: a full sentence. */
+  readonly refusal: string;
   /** Another process holds the lock now. */
   readonly onLost: (why: string) => void;
 }
@@ -29,15 +32,11 @@ export interface Alone {
 
 /** Takes the lock. Rejects with a full sentence when another process holds it for longer than a lease. */
 export async function holdAlone(options: AloneOptions): Promise<Alone> {
-  const { leases, clock, index } = options;
+  const { leases, clock, index, refusal } = options;
   const deadline = clock.monotonic() + WAIT_MS;
   let lease = await leases.acquire(index);
   while (!lease) {
-    if (clock.monotonic() > deadline) {
-      throw new Error(
-        "Another Confab process uses the stores of REDIS_URL; this build serves them with one at a time.",
-      );
-    }
+    if (clock.monotonic() > deadline) throw new Error(refusal);
     await new Promise<void>((resolve) => void clock.after(AGAIN_MS / 4, resolve));
     lease = await leases.acquire(index);
   }

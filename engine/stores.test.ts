@@ -122,6 +122,44 @@ test("While PostgreSQL is away nobody logs in and chat goes on, and readiness sa
   );
 });
 
+test("A start while PostgreSQL is away lets nobody in until the revoked tokens were read, and then serves.", async (t) => {
+  const postgres = await startPostgres().catch((error: unknown) => {
+    if (!(error instanceof StoreMissing)) throw error;
+    t.skip(error.message);
+  });
+  if (!postgres) return;
+  t.after(() => postgres.close());
+  const env = { DATABASE_URL: postgres.url };
+  const before = await running(t, env);
+  const [ann, bob] = [await signUp(before, "Ann"), await signUp(before, "Bob")];
+  await must(before, "POST /api/auth/logout-all", { token: bob.accessToken });
+  await before.stop();
+  await postgres.kill();
+
+  const server = await before.restart().ready();
+  const readiness = () => call<{ status: string; parts?: { directory?: string } }>(server, "GET /health/ready");
+  const refusedBy = (token: string, code: string) =>
+    assert.rejects(StompClient.connected(server.wsUrl, token), new RegExp(`CONNECT was refused: ${code}$`));
+  const waiting = await readiness();
+  assert.equal(waiting.status, 503);
+  assert.equal(waiting.body.status, "starting");
+  assert.match(waiting.body.parts?.directory ?? "", /^No SEND is taken\. Nobody may connect until the revoked tokens/);
+  await refusedBy(ann.accessToken, "store-unavailable");
+  assert.equal((await call(server, "GET /api/rooms", { token: ann.accessToken })).status, 503);
+
+  await postgres.start();
+  await eventually(async () => ((await readiness()).status === 200 ? true : undefined), 20_000, "Readiness");
+  const client = await StompClient.connected(server.wsUrl, ann.accessToken);
+  await client.post("general", "in at last");
+  await refusedBy(bob.accessToken, "token-revoked");
+  assert.deepEqual(await server.stop(), { code: 0, signal: null });
+
+  await postgres.kill();
+  const last = await server.restart().ready();
+  assert.equal((await call(last, "GET /health/live")).status, 200);
+  assert.deepEqual(await last.stop(), { code: 0, signal: null }, "it also ends before it was ready");
+});
+
 test("A second process on the same stores is refused in a full sentence, and the first goes on.", async (t) => {
   const stores = await kit(t);
   if (!stores) return;

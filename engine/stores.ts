@@ -10,7 +10,7 @@ import type { Leases } from "../actors/leases.ts";
 import type { Log } from "../actors/log.ts";
 import { GENERAL } from "../actors/service.ts";
 import { openLmdbArchive } from "./archive.lmdb.ts";
-import { openMongoArchive } from "./archive.mongo.ts";
+import { openMongoArchive, type SharedArchive } from "./archive.mongo.ts";
 import { openRedis } from "./bus.redis.ts";
 import type { Config } from "./config.ts";
 import { openLmdbDirectory } from "./directory.lmdb.ts";
@@ -18,6 +18,7 @@ import { openPgDirectory } from "./directory.pg.ts";
 import { lockFolder } from "./folder.ts";
 import { StoreStats } from "./guard.stats.ts";
 import { guardArchive, guardBus, guardDirectory, guardLeases } from "./guard.ts";
+import { MongoLeases } from "./leases.mongo.ts";
 import type { StoreName } from "./policy.ts";
 import { holdAlone } from "./stores.alone.ts";
 
@@ -61,6 +62,7 @@ class Opening {
   readonly #host: StoresHost;
   readonly #open: (() => Promise<void>)[] = [];
   readonly #stats: StoreStats[] = [];
+  #mongo: SharedArchive | undefined;
 
   constructor(config: Config, host: StoresHost) {
     this.#config = config;
@@ -103,9 +105,14 @@ class Opening {
     const archive =
       mongodbUrl === undefined
         ? await openLmdbArchive({ folder: dataDir })
-        : guardArchive(await openMongoArchive({ url: mongodbUrl, log: this.#host.log }), this.#parts("archive"));
+        : guardArchive(await this.#openMongo(mongodbUrl), this.#parts("archive"));
     this.#open.push(() => archive.close());
     return archive;
+  }
+
+  async #openMongo(url: string): Promise<SharedArchive> {
+    this.#mongo = await openMongoArchive({ url, log: this.#host.log });
+    return this.#mongo;
   }
 
   async #directory(): Promise<Directory> {
@@ -123,11 +130,14 @@ class Opening {
   }
 
   async #bus(shards: number): Promise<{ bus: Bus; leases: Leases }> {
-    const { redisUrl, limits } = this.#config;
-    const { log, clock, name, onLost } = this.#host;
+    const { redisUrl, mongodbUrl, limits } = this.#config;
+    const { log, clock, name } = this.#host;
     if (redisUrl === undefined) {
-      const bus = new MemoryHub(shards, limits).connect();
+      // Beside an archive of others the hot log of whoever was there before counts as lost: rooms store their
+      // first entry before they show it, which fences an owner that only stood still.
+      const bus = new MemoryHub(shards, limits, { forgets: this.#mongo !== undefined }).connect();
       this.#open.push(() => bus.close());
+      if (this.#mongo) await this.#alone(this.#locks(this.#mongo), shards, "the store of MONGODB_URL");
       return { bus, leases: new MemoryLeases(new MemoryLeaseTable(), clock, name) };
     }
     const redis = await openRedis({ url: redisUrl, log, shards, limits, clock, node: name });
@@ -136,8 +146,21 @@ class Opening {
     this.#open.push(() => bus.close());
     const leases = guardLeases(redis.leases, this.#parts("leases"));
     this.#open.push(() => leases.close());
-    const alone = await holdAlone({ leases, clock, log, index: shards, onLost });
-    this.#open.push(() => alone.release());
+    await this.#alone(leases, shards, `the ${mongodbUrl === undefined ? "store" : "stores"} of REDIS_URL`);
     return { bus, leases };
+  }
+
+  /** The locks in the archive's database, for the one of the whole process. */
+  #locks({ db }: SharedArchive): Leases {
+    const { log, clock, name } = this.#host;
+    return guardLeases(new MongoLeases({ db, clock, log, node: name }), this.#parts("leases"));
+  }
+
+  /** Keeps every other process off the data set. */
+  async #alone(leases: Leases, index: number, what: string): Promise<void> {
+    const { log, clock, onLost } = this.#host;
+    const refusal = `Another Confab process uses ${what}; one process at a time serves a data set.`;
+    const alone = await holdAlone({ leases, clock, log, index, refusal, onLost });
+    this.#open.push(() => alone.release());
   }
 }

@@ -2,7 +2,10 @@
 import { connect, type Socket } from "node:net";
 import { FrameCounter } from "./counter.ts";
 import { connectFrame, handshake, pong, SUBSCRIBED, subscribeFrame, text } from "./frames.ts";
-import type { Dialect } from "./messages.ts";
+import type { Dialect, Replay } from "./messages.ts";
+import { StampReader, stamped } from "./peers/stamps.ts";
+import type { Counter, Wire } from "./peers/wire.ts";
+import { peerWire } from "./peers/wires.ts";
 import { type Frame, PayloadReader, parseFrame } from "./reader.ts";
 
 /** Read buffer of all sockets: a read is counted before the next one happens, so one buffer serves them all. */
@@ -32,6 +35,10 @@ export interface Place {
   readonly token: string;
   /** Read every frame in full, to check order and contents. */
   readonly sampled: boolean;
+  /** What to ask for on SUBSCRIBE before going live. */
+  readonly replay?: Replay | undefined;
+  /** MESSAGE frames that come before it is open. */
+  readonly replayed: number;
 }
 
 /** STOMP destination of a room. */
@@ -41,7 +48,7 @@ function destination(room: string): string {
 
 /** A connection that counts what it receives. */
 export class Connection {
-  readonly counter = new FrameCounter();
+  readonly counter: Counter;
   readonly place: Place;
   /** Frames of a sampled connection that did not follow the one before. */
   disordered = 0;
@@ -55,6 +62,9 @@ export class Connection {
   #socket: Socket | undefined;
   #upgraded = false;
   #pings = 0;
+  readonly #wire: Wire | undefined;
+  #calls = 0;
+  #stamp = 0;
   #greeting = "";
   #failed = false;
   #offset = 0;
@@ -63,8 +73,18 @@ export class Connection {
 
   constructor(place: Place) {
     this.place = place;
+    this.#wire = peerWire(place.dialect);
+    this.counter = this.#wire?.counter() ?? new FrameCounter();
+    if (place.sampled && this.#wire !== undefined) {
+      const stamps = new StampReader();
+      this.#reader = new PayloadReader((payload) => {
+        stamps.take(payload);
+        this.disordered = stamps.disordered;
+      });
+    }
     if (place.sampled && place.dialect === "stomp") {
       this.#reader = new PayloadReader((payload) => this.#check(payload));
+      if (place.replay !== undefined && "offset" in place.replay) this.#offset = place.replay.offset;
     }
   }
 
@@ -78,9 +98,19 @@ export class Connection {
     return this.#reader !== undefined;
   }
 
+  /** Whether it ended though nobody closed it, or got an ERROR. */
+  get failed(): boolean {
+    return this.#failed;
+  }
+
+  /** Bytes read since it was opened. */
+  get bytesRead(): number {
+    return this.#socket?.bytesRead ?? 0;
+  }
+
   /** Opens, connects, subscribes; settles when the server has answered all of it. */
   open(): Promise<void> {
-    const { port, source, room, dialect, token } = this.place;
+    const { port, source, room, dialect, token, replay, replayed } = this.place;
     return new Promise((resolve, reject) => {
       this.onFailure = reject;
       const ready = (): void => {
@@ -89,15 +119,16 @@ export class Connection {
         resolve();
       };
       const subscribed = (): void => {
-        if (this.counter.receipts > 0) ready();
+        if (this.counter.receipts > 0 && this.counter.messages >= replayed) ready();
       };
       const connected = (): void => {
         if (this.counter.connected === 0) return;
         this.#stage = subscribed;
-        this.write(text(subscribeFrame(destination(room))));
+        this.write(text(subscribeFrame(destination(room), replay)));
       };
       const upgraded = (): void => {
         if (dialect === "bare") return ready();
+        if (this.#wire !== undefined) return this.#follow(this.#wire, ready);
         this.#stage = connected;
         this.write(text(connectFrame(token)));
       };
@@ -111,13 +142,28 @@ export class Connection {
       });
       this.#socket.on("error", (error) => this.#fail(error));
       this.#socket.on("close", () => this.#fail(new Error("the server closed a connection")));
-      this.write(handshake(`127.0.0.1:${port}`, dialect === "bare" ? `/${room}` : "/ws/chat"));
+      this.write(handshake(`127.0.0.1:${port}`, this.#wire?.path ?? (dialect === "bare" ? `/${room}` : "/ws/chat")));
     });
+  }
+
+  /** A message to its room in a peer's protocol; nothing where the protocol is none of a peer. */
+  peerMessage(body: string): Uint8Array | undefined {
+    return this.#wire?.message(this.place.room, stamped(body, this.#stamp++));
   }
 
   /** Writes bytes that are whole WebSocket messages. */
   write(bytes: Uint8Array): void {
     this.#socket?.write(bytes);
+  }
+
+  /** Stops reading: the kernel's buffers fill up, then the server's. */
+  pause(): void {
+    this.#socket?.pause();
+  }
+
+  /** Reads again. */
+  resume(): void {
+    this.#socket?.resume();
   }
 
   /** Ends the connection by reset, which leaves no port waiting. */
@@ -130,6 +176,20 @@ export class Connection {
     if (this.#failed) return;
     this.#failed = true;
     this.onFailure?.(error);
+  }
+
+  /** Goes through the steps of a peer's protocol, as far as the server has answered; `ready` after the last. */
+  #follow(wire: Wire, ready: () => void): void {
+    const steps = [...wire.steps(this.place.room)];
+    this.#stage = () => {
+      for (let step = steps[0]; step !== undefined; step = steps[0]) {
+        if (step.after !== undefined && this.counter[step.after] === 0) return;
+        steps.shift();
+        if (step.say !== undefined) this.write(step.say);
+      }
+      ready();
+    };
+    this.#stage();
   }
 
   #take(bytes: number): boolean {
@@ -152,6 +212,10 @@ export class Connection {
     if (counter.pings > this.#pings) {
       this.#pings = counter.pings;
       this.write(pong());
+    }
+    if (this.#wire !== undefined && this.counter.calls > this.#calls) {
+      this.#calls = this.counter.calls;
+      this.write(this.#wire.pong);
     }
     if (this.#stage !== undefined) this.#stage();
     else if (this.onRead !== undefined) this.onRead();
@@ -182,6 +246,10 @@ export class Connection {
       return;
     }
     if (frame.command !== "MESSAGE") return;
+    if (frame.headers.get("event") === "resumed") {
+      if (frame.headers.get("recovered") !== "true") this.disordered += 1;
+      return;
+    }
     const offset = Number(frame.headers.get("offset"));
     const follows = this.#offset === 0 || offset === this.#offset + 1;
     if (!follows || frame.headers.get("subscription") !== "sub-0") this.disordered += 1;

@@ -67,6 +67,9 @@ export class FrameCounter {
   others = 0;
   /** WebSocket pings, to be answered by who reads. */
   pings = 0;
+  /** What peers' protocols have beyond it: greetings, and pings of their own. */
+  readonly greetings: number = 0;
+  readonly calls: number = 0;
   /** WebSocket closes. */
   closes = 0;
   /** Payload bytes of the last MESSAGE. */

@@ -1,4 +1,5 @@
 /** All connections of a load client: opened with a bound on handshakes in progress, counted together, closed together. */
+import { setPriority } from "node:os";
 import { cpuSeconds } from "../usage.ts";
 import { Connection, takeReads } from "./connection.ts";
 import { signToken } from "./frames.ts";
@@ -14,6 +15,11 @@ const NAP_MS_MIN = 1;
 const QUIET_MS = 400;
 const QUIET_LIMIT_MS = 20_000;
 const QUIET_POLL_MS = 20;
+const OPEN_POLL_MS = 1_000;
+/** No connection opened for this long: the server does not answer. */
+const OPEN_LIMIT_MS = 30_000;
+/** Priority of a load client that naps: it yields to the one that measures. */
+const NICE = 10;
 
 /** CPU seconds of the server and of the load clients, and the time, at one moment. */
 export interface Instant {
@@ -27,6 +33,19 @@ export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+/** Waits for the work; rejects when a count stands still for too long. */
+async function progressing(work: Promise<unknown>, count: () => number): Promise<void> {
+  let [seen, since] = [count(), performance.now()];
+  let timer: NodeJS.Timeout | undefined;
+  const stuck = new Promise<never>((_, reject) => {
+    timer = setInterval(() => {
+      if (count() !== seen) [seen, since] = [count(), performance.now()];
+      else if (performance.now() - since > OPEN_LIMIT_MS) reject(new Error(`only ${seen} connections could be opened`));
+    }, OPEN_POLL_MS);
+  });
+  await Promise.race([work, stuck]).finally(() => clearInterval(timer));
+}
+
 /** The open connections. */
 export class Fleet {
   readonly connections: Connection[] = [];
@@ -35,23 +54,27 @@ export class Fleet {
   #bases: number[] = [];
   #disorderedBase = 0;
   #nap: NodeJS.Immediate | undefined;
+  #wish: Open | undefined;
 
   /** Opens more connections; rejects with the first failure. */
   async open(wish: Open): Promise<Opened> {
     this.#serverPid = wish.serverPid;
     const made = this.#make(wish);
     const before = this.instant([]);
-    let next = 0;
+    let [next, opened] = [0, 0];
     const worker = async (): Promise<void> => {
-      for (let connection = made[next++]; connection !== undefined; connection = made[next++]) await connection.open();
+      for (let connection = made[next++]; connection !== undefined; connection = made[next++]) {
+        await connection.open();
+        opened += 1;
+      }
     };
-    await Promise.all(Array.from({ length: Math.min(wish.inFlight, made.length) }, worker));
+    const workers = Array.from({ length: Math.min(wish.inFlight, made.length) }, worker);
+    await progressing(Promise.all(workers), () => opened);
     const after = this.instant([]);
+    this.#wish = wish;
     for (const connection of made) {
       this.connections.push(connection);
-      connection.onFailure = (error) => {
-        this.#failure ??= error;
-      };
+      this.#watch(connection);
     }
     return {
       connections: made.length,
@@ -59,6 +82,18 @@ export class Fleet {
       serverCpuSeconds: after.server - before.server,
       clientCpuSeconds: after.client - before.client,
     };
+  }
+
+  /** Closes the connection at this place and opens one of a new user there, as the last `open` was wished for. */
+  async replace(place: number, generation: number): Promise<void> {
+    const [old, wish] = [this.connections[place], this.#wish];
+    if (old === undefined || wish === undefined) return;
+    old.close();
+    const token = this.#token(wish, `${place}-${generation}`);
+    const opened = new Connection({ ...old.place, token });
+    this.connections[place] = opened;
+    await opened.open();
+    this.#watch(opened);
   }
 
   /** Closes all. */
@@ -92,7 +127,9 @@ export class Fleet {
       Atomics.wait(sleeper, 0, 0, length);
       this.#nap = setImmediate(turn);
     };
-    if (this.#nap === undefined) this.#nap = setImmediate(turn);
+    if (this.#nap !== undefined) return;
+    setPriority(NICE);
+    this.#nap = setImmediate(turn);
   }
 
   /** Remembers all counts. */
@@ -126,15 +163,28 @@ export class Fleet {
     const base = FIRST_SOURCE + wish.group * SOURCES_PER_GROUP;
     return Array.from({ length: wish.rooms.length * wish.perRoom }, (_, k) => {
       const i = first + k;
+      const room = wish.rooms[Math.floor(k / wish.perRoom)] ?? "";
       return new Connection({
         port,
         dialect,
-        room: wish.rooms[Math.floor(k / wish.perRoom)] ?? "",
+        room,
         source: `127.0.0.${base + Math.floor(i / CONNECTIONS_PER_SOURCE)}`,
-        token: dialect === "stomp" ? signToken(wish.secret, `bench-${wish.group}-${i}`) : "",
+        token: this.#token(wish, String(i)),
         sampled: wish.sampleEvery > 0 && i % wish.sampleEvery === 0,
+        replay: wish.replay?.[room],
+        replayed: wish.replayed ?? 0,
       });
     });
+  }
+
+  #token(wish: Open, user: string): string {
+    return wish.dialect === "stomp" ? signToken(wish.secret, `bench-${wish.group}-${user}`) : "";
+  }
+
+  #watch(connection: Connection): void {
+    connection.onFailure = (error) => {
+      this.#failure ??= error;
+    };
   }
 
   #messages(): number {

@@ -1,5 +1,6 @@
 /** What the load client writes: the WebSocket handshake, masked messages, STOMP frames, signed tokens. */
 import { createHmac } from "node:crypto";
+import type { Replay } from "./messages.ts";
 
 const TEXT = 0x81;
 const PONG = 0x8a;
@@ -56,9 +57,15 @@ export function connectFrame(token: string): string {
 /** Receipt id of every SUBSCRIBE. */
 export const SUBSCRIBED = "subscribed";
 
-/** SUBSCRIBE with `sub-0`, the id that stompjs gives its first subscription, answered by a RECEIPT. */
-export function subscribeFrame(destination: string): string {
-  return `SUBSCRIBE\nid:sub-0\ndestination:${destination}\nreceipt:${SUBSCRIBED}\n\n\0`;
+/**
+ * SUBSCRIBE with `sub-0`, the id that stompjs gives its first subscription, answered by a RECEIPT.
+ * @param replay - what to ask for before going live.
+ */
+export function subscribeFrame(destination: string, replay?: Replay): string {
+  const head = `SUBSCRIBE\nid:sub-0\ndestination:${destination}\nreceipt:${SUBSCRIBED}\n`;
+  if (replay === undefined) return `${head}\n\0`;
+  if ("last" in replay) return `${head}last:${replay.last}\n\n\0`;
+  return `${head}after-offset:${replay.offset}\nafter-term:${replay.term}\n\n\0`;
 }
 
 /** SEND of a plain text body; with a receipt if one is named. */

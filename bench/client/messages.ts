@@ -1,7 +1,15 @@
 /** What the bench and its load client say to each other over the channel between parent and child process. */
 
+import type { PeerDialect } from "./peers/wires.ts";
+
 /** How a server is spoken to: `stomp` is Confab's wire, `bare` is a plain WebSocket whose path names the topic. */
-export type Dialect = "stomp" | "bare";
+export type Dialect = "stomp" | "bare" | PeerDialect;
+
+/** A place in a room's log after which everything is wanted, or how many of the newest entries. */
+export type Replay = { readonly offset: number; readonly term: number } | { readonly last: number };
+
+/** When a message is no longer outstanding: when it comes back to its room, or when its SEND is answered. */
+export type Until = "returned" | "answered";
 
 /** Open connections, each subscribed to one room, in addition to those that are open. */
 export interface Open {
@@ -21,6 +29,16 @@ export interface Open {
   readonly inFlight: number;
   /** Every how many connections one is read in full, to check order and contents; 0 is none. */
   readonly sampleEvery: number;
+  /** What each room's SUBSCRIBE asks for before it goes live (`stomp` only). */
+  readonly replay?: Readonly<Record<string, Replay>>;
+  /** MESSAGE frames that a connection gets before it is open; 0 if left out. */
+  readonly replayed?: number;
+}
+
+/** Each of the first connections sends one SEND and awaits its RECEIPT: that makes its user a member. */
+export interface Greet {
+  readonly kind: "greet";
+  readonly publishers: number;
 }
 
 /**
@@ -49,11 +67,10 @@ export interface CloseAll {
   readonly kind: "close";
 }
 
-/** Load on the rooms of the open connections: each connection is a publisher in turn, `window` are outstanding. */
+/** Closed-loop load on the rooms of the open connections: each connection is a publisher in turn, `window` are outstanding. */
 export interface Run {
   readonly kind: "run";
-  /** When a message is no longer outstanding: when its sender sees it come back, or when its SEND is answered. */
-  readonly until: "returned" | "answered";
+  readonly until: Until;
   readonly window: number;
   readonly bodyBytes: number;
   readonly warmSeconds: number;
@@ -64,7 +81,68 @@ export interface Run {
   readonly helperPids: readonly number[];
 }
 
-export type Command = Open | CloseAll | Nap | Mark | Tally | Run;
+/**
+ * Open-loop load: messages are due at an even rate whatever the server does, and latency counts from the moment a
+ * message was due. With `until: "returned"` every open connection of the room measures, not only the sender.
+ */
+export interface Pace {
+  readonly kind: "pace";
+  readonly until: Until;
+  /** Messages a second, over all publishers in turn. */
+  readonly rate: number;
+  readonly bodyBytes: number;
+  readonly warmSeconds: number;
+  readonly seconds: number;
+  /** How many of the connections publish, each in a room of its own. */
+  readonly publishers: number;
+  readonly helperPids: readonly number[];
+}
+
+/** Stop reading on every connection, until the load client is told to wake. */
+export interface Stall {
+  readonly kind: "stall";
+}
+
+/** Read again, see what became of the connections, and close them. */
+export interface Wake {
+  readonly kind: "wake";
+}
+
+/** Close connections and open others in their places, with new users, at an even rate. */
+export interface Churn {
+  readonly kind: "churn";
+  readonly perSecond: number;
+  readonly seconds: number;
+}
+
+/** Closed-loop HTTP load by autocannon. */
+export interface Cannon {
+  readonly kind: "cannon";
+  readonly url: string;
+  readonly serverPid: number;
+  readonly connections: number;
+  readonly warmSeconds: number;
+  readonly seconds: number;
+  readonly token?: string;
+  /** JSON to POST; without it the request is a GET. */
+  readonly body?: string;
+}
+
+/** Open-loop HTTP load: GETs due at an even rate over kept connections; a request waits for a free one at its own cost. */
+export interface Ask {
+  readonly kind: "ask";
+  readonly port: number;
+  readonly path: string;
+  readonly serverPid: number;
+  readonly token: string;
+  readonly connections: number;
+  /** Requests a second. */
+  readonly rate: number;
+  readonly warmSeconds: number;
+  readonly seconds: number;
+}
+
+export type Command = Open | CloseAll | Greet | Nap | Mark | Tally | Run | Pace | Stall | Wake | Churn | Cannon | Ask;
 
 /** What opening cost. */
 export interface Opened {
@@ -91,6 +169,42 @@ export interface Load {
   readonly unanswered: number;
 }
 
+/** What a run of open-loop load measured. `messages` is what came back, as a mean over those who measured. */
+export interface Paced extends Load {
+  /** Messages that were due in the timed part. */
+  readonly due: number;
+  /** Milliseconds that the load client sent a message after it was due; part of every latency. */
+  readonly lateP99Ms: number;
+}
+
+/** What became of connections that did not read. */
+export interface Woken {
+  /** How many of them the server had ended. */
+  readonly cut: number;
+  /** Bytes that all of them still read. */
+  readonly bytes: number;
+}
+
+/** What a churn did. */
+export interface Churned {
+  readonly reopened: number;
+  /** Openings that failed. */
+  readonly failed: number;
+}
+
+/** What HTTP load measured. */
+export interface Requested {
+  readonly seconds: number;
+  /** Answered with 2xx in the timed part. */
+  readonly requests: number;
+  /** Answered otherwise, or not at all. */
+  readonly failures: number;
+  readonly serverCpuSeconds: number;
+  readonly clientCpuSeconds: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
 /** What a load client received, against what it should have. */
 export interface Tallied {
   /** MESSAGE frames counted. */
@@ -112,10 +226,17 @@ export interface Tallied {
 export interface Answers {
   readonly open: Opened;
   readonly close: null;
+  readonly greet: null;
   readonly nap: null;
   readonly mark: null;
   readonly tally: Tallied;
   readonly run: Load;
+  readonly pace: Paced;
+  readonly stall: null;
+  readonly wake: Woken;
+  readonly churn: Churned;
+  readonly cannon: Requested;
+  readonly ask: Requested;
 }
 
 /** A command on its way, and what comes back. */

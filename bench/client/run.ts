@@ -1,22 +1,20 @@
 /** Closed-loop load: publishers send in turn, and a window of messages is outstanding at any moment. */
 import type { Connection } from "./connection.ts";
 import { type Fleet, pause } from "./fleet.ts";
-import { sendFrame, text } from "./frames.ts";
 import type { Load, Run } from "./messages.ts";
+import { countOf, Outgoing } from "./outgoing.ts";
 import { Latencies } from "./timing.ts";
 
 const SETTLE_LIMIT_MS = 30_000;
 
 /** A connection that sends, and the times of what it has outstanding, oldest first, in a ring. */
 interface Publisher {
-  readonly connection: Connection;
+  readonly out: Outgoing;
   readonly sentAt: Float64Array;
   /** Counter of the connection when the run began. */
   readonly base: number;
   sent: number;
   done: number;
-  /** Bytes to write at the end of this turn, and how many messages they are. */
-  pending: Uint8Array[];
 }
 
 /** The messages of a run: whose turn it is, how many are out. */
@@ -29,26 +27,17 @@ class Volley {
   #settled: (() => void) | undefined;
   readonly #publishers: readonly Publisher[];
   readonly #run: Run;
-  readonly #body: string;
-  /** Where nothing is answered every message of a publisher is the same, and made once. */
-  readonly #constant = new Map<Publisher, Uint8Array>();
 
   constructor(connections: readonly Connection[], run: Run) {
     this.#run = run;
-    this.#body = "x".repeat(run.bodyBytes);
     this.#publishers = connections.map((connection) => ({
-      connection,
+      out: new Outgoing(connection, run.until, run.bodyBytes),
       sentAt: new Float64Array(run.window),
-      base: this.#count(connection),
+      base: countOf(connection, run.until),
       sent: 0,
       done: 0,
-      pending: [],
     }));
-    for (const publisher of this.#publishers) {
-      publisher.connection.onRead = () => this.#read(publisher);
-      const message = sendFrame(publisher.connection.destination, this.#body);
-      if (run.until === "returned") this.#constant.set(publisher, text(message));
-    }
+    for (const publisher of this.#publishers) publisher.out.connection.onRead = () => this.#read(publisher);
   }
 
   /** Sends as many as the window leaves room for; what one connection sends leaves in one write. */
@@ -61,16 +50,12 @@ class Volley {
       const publisher = this.#publishers[this.#turn];
       if (publisher === undefined) return;
       this.#turn = (this.#turn + 1) % this.#publishers.length;
-      if (publisher.pending.length === 0) touched.push(publisher);
-      publisher.pending.push(this.#message(publisher));
+      if (publisher.out.add(this.#sent)) touched.push(publisher);
       publisher.sentAt[publisher.sent % this.#run.window] = now;
       publisher.sent += 1;
       this.#sent += 1;
     }
-    for (const { connection, pending } of touched) {
-      connection.write(pending.length === 1 && pending[0] !== undefined ? pending[0] : Buffer.concat(pending));
-      pending.length = 0;
-    }
+    for (const { out } of touched) out.flush();
   }
 
   /** Sends nothing more and waits for what is out; answers how many never came. */
@@ -84,7 +69,7 @@ class Volley {
       });
       clearTimeout(timer);
     }
-    for (const { connection } of this.#publishers) connection.onRead = undefined;
+    for (const { out } of this.#publishers) out.connection.onRead = undefined;
     return this.#sent - this.done;
   }
 
@@ -92,26 +77,14 @@ class Volley {
   sentByRoom(): Record<string, number> {
     const sent: Record<string, number> = {};
     for (const publisher of this.#publishers) {
-      const room = publisher.connection.place.room;
+      const { room } = publisher.out.connection.place;
       sent[room] = (sent[room] ?? 0) + publisher.sent;
     }
     return sent;
   }
 
-  #message(publisher: Publisher): Uint8Array {
-    const constant = this.#constant.get(publisher);
-    if (constant !== undefined) return constant;
-    const receipt = String(this.#sent);
-    if (publisher.connection.sampled) publisher.connection.receiptsAwaited.push(receipt);
-    return text(sendFrame(publisher.connection.destination, this.#body, receipt));
-  }
-
-  #count(connection: Connection): number {
-    return this.#run.until === "answered" ? connection.counter.receipts : connection.counter.messages;
-  }
-
   #read(publisher: Publisher): void {
-    const done = this.#count(publisher.connection) - publisher.base;
+    const done = countOf(publisher.out.connection, this.#run.until) - publisher.base;
     if (done === publisher.done) return;
     const now = performance.now();
     this.done += done - publisher.done;

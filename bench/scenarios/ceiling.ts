@@ -27,7 +27,7 @@ async function run({ quick, progress }: Options): Promise<Figure[]> {
     progress(`ceiling: window ${window}`);
     const outcomes: Outcome[] = [];
     const seconds = quick ? 1 : 2;
-    for (let round = 0; round < (quick ? 2 : 5); round += 1) {
+    for (let round = 0; round < (quick ? 1 : 2); round += 1) {
       outcomes.push(await bare.run({ until: "returned", window, bodyBytes: BODY_BYTES, warmSeconds: 0.3, seconds }));
     }
     const deliveries = ({ load }: Outcome): number => load.messages * SUBSCRIBERS;

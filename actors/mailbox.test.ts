@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { test } from "node:test";
+import type { Refusal } from "./codes.ts";
+import { SILENT } from "./log.ts";
+import { Mailbox } from "./mailbox.ts";
+import { Stage } from "./node.fixture.ts";
+import { type Posting, posting } from "./posting.ts";
+
+/** A posting; what it is refused with is kept in `refused`. */
+function sample(key: string, refused: string[]): Posting {
+  const reply = {
+    urgent: false,
+    accepted() {},
+    stored() {},
+    refused: (refusal: Refusal) => void refused.push(`${key} ${refusal.code}`),
+  };
+  const body = Buffer.from(key);
+  const draft = { event: "message", sender: "alice", senderName: "Alice", key, ref: 0, contentType: "" } as const;
+  return posting({ ...draft, headers: [], body, text: true }, reply);
+}
+
+test("What is decided again goes past the bound that new postings and questions meet, and before them.", () => {
+  const decided: string[] = [];
+  const refused: string[] = [];
+  const decide = ({ draft }: Posting): boolean => decided.push(draft.key) > 0;
+  const mailbox = new Mailbox({ room: "general", most: 2, log: SILENT, barred: () => undefined, decide });
+  const again = ["e/1", "e/2", "e/3", "e/4"];
+  for (const key of again) mailbox.repost(sample(key, refused));
+  mailbox.post(sample("e/5", refused));
+  mailbox.ask({ run() {}, fail: ({ code }) => void refused.push(`ask ${code}`) });
+  assert.deepEqual(refused, ["e/5 queue-full", "ask queue-full"]);
+  mailbox.open();
+  mailbox.post(sample("e/6", refused));
+  assert.deepEqual(decided, [...again, "e/6"]);
+});
+
+test("SENDs that an owner change finds undecided in the hot log are all decided again, however small the mailbox.", async () => {
+  const stage = await Stage.open({ shards: 1, shared: true, limits: { roomMailbox: 2 } });
+  const alice = stage.connect("alice");
+  alice.send("general", "joins");
+  await stage.clock.advance(100);
+  stage.hub.wipe();
+  const bodies = ["one", "two", "three", "four", "five"];
+  const receipts = bodies.map((body) => alice.send("general", body));
+  await stage.clock.advance(3_000);
+  assert.deepEqual(alice.all("refused"), []);
+  for (const receipt of receipts) assert.ok(alice.receiptOf(receipt));
+  const log = await stage.log("general");
+  assert.deepEqual(
+    log.slice(2).map((entry) => Buffer.from(entry.body).toString()),
+    bodies,
+  );
+});

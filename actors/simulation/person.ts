@@ -1,0 +1,217 @@
+/** A client that behaves as a good one does: it comes back, resumes from what it saw, and asks again by its ids. */
+import type { Signal } from "../bus.ts";
+import type { CodeWord } from "../codes.ts";
+import type { Position } from "../entry.ts";
+import type { From } from "../resume.ts";
+import type { Chance } from "./chance.ts";
+import type { Memberships } from "./judge.access.ts";
+import type { Sent } from "./judge.ts";
+import type { Stream } from "./judge.stream.ts";
+import type { Process } from "./process.ts";
+import { type Hearer, Session } from "./session.ts";
+
+/** What a client needs of its world. */
+export interface PersonHost {
+  readonly rooms: readonly string[];
+  readonly memberships: Memberships;
+  readonly nowMs: number;
+  after(delayMs: number, task: () => void): void;
+  /** A process that a balancer would send a new connection to. */
+  chooseProcess(): Process | undefined;
+  nextSession(): number;
+  /** A signal was sent to a client. */
+  signalled(person: Person, process: Process, signals: readonly Signal[]): void;
+  /** Ids that the user gave to messages lately, of any of its clients. */
+  readonly lately: Map<string, string[]>;
+}
+
+/** Pause before a client comes back, ms. */
+const BACK_MS = { least: 30, most: 900 } as const;
+/** Pause before a subscription that was refused for now is opened again, ms. */
+const AGAIN_MS = { least: 200, most: 900 } as const;
+
+/** One client. */
+export class Person implements Hearer {
+  readonly user: string;
+  readonly #host: PersonHost;
+  readonly #chance: Chance;
+  /** How long it waits for an answer before it tries another node, ms. */
+  readonly #patienceMs: number;
+  session: Session | undefined;
+  /** Rooms it wants to listen to; whether to their signals too. */
+  readonly wants = new Map<string, boolean>();
+  readonly #seen = new Map<string, Position>();
+  /** SENDs with an id that were not answered, in order, and how often they were sent. */
+  readonly #open = new Map<string, { readonly room: string; readonly id: string; tries: number }>();
+  #ids = 0;
+  #gone = false;
+  #coming = false;
+
+  constructor(host: PersonHost, user: string, chance: Chance) {
+    this.#host = host;
+    this.user = user;
+    this.#chance = chance;
+    this.#patienceMs = chance.pick([2_500, 5_000, 12_000]);
+    for (const room of host.rooms) if (chance.happens(0.7)) this.wants.set(room, chance.happens(0.5));
+    this.#come();
+  }
+
+  // ─── Coming and going ───
+
+  #come(): void {
+    if (this.#coming || this.#gone) return;
+    this.#coming = true;
+    this.#host.after(this.#chance.between(BACK_MS.least, BACK_MS.most), () => {
+      this.#coming = false;
+      if (this.#gone || this.session) return;
+      const process = this.#host.chooseProcess();
+      if (!process) return this.#come();
+      this.session = new Session(this.#host.nextSession(), process, this);
+      this.#watch(this.session);
+    });
+  }
+
+  /** Gives a node up that does not answer. */
+  #watch(session: Session): void {
+    this.#host.after(500, () => {
+      if (!session.open) return;
+      const since = session.waitingSinceMs;
+      if (since !== undefined && this.#host.nowMs - since > this.#patienceMs) session.leave("no answer");
+      else this.#watch(session);
+    });
+  }
+
+  /** Goes away for good. */
+  go(): void {
+    this.#gone = true;
+    this.session?.leave("goes home");
+  }
+
+  connected(session: Session): void {
+    if (!session.open) return;
+    for (const { room, id } of [...this.#open.values()]) this.#sendAgain(session, room, id);
+    for (const [room, signals] of this.wants) this.#listen(session, room, signals);
+  }
+
+  #sendAgain(session: Session, room: string, id: string): void {
+    const open = this.#open.get(`${room} ${id}`);
+    if (!open || ++open.tries > 6) return void this.#open.delete(`${room} ${id}`);
+    session.send(room, { id, level: "stored", receipt: true });
+  }
+
+  #listen(session: Session, room: string, signals: boolean): void {
+    session.listen(room, this.#from(room));
+    if (signals) session.listenTo("signals", room);
+  }
+
+  #from(room: string): From {
+    const seen = this.#seen.get(room);
+    if (seen && this.#chance.happens(0.85)) return { kind: "after", position: seen };
+    return this.#chance.happens(0.4) ? { kind: "last", entries: this.#chance.whole(0, 12) } : { kind: "now" };
+  }
+
+  closed(session: Session): void {
+    if (this.session !== session) return;
+    this.session = undefined;
+    this.#come();
+  }
+
+  // ─── What it hears ───
+
+  answered(_session: Session, sent: Sent): void {
+    if (sent.id !== undefined) this.#open.delete(`${sent.room} ${sent.id}`);
+  }
+
+  seen(stream: Stream): void {
+    if (stream.at && stream.at.term >= 0) this.#seen.set(stream.room, stream.at);
+  }
+
+  ended(session: Session, room: string, code: CodeWord): void {
+    if (!this.wants.has(room)) return;
+    if (code === "removed" || code === "room-not-found" || code === "room-deleted") {
+      this.wants.delete(room);
+      return;
+    }
+    this.#host.after(this.#chance.between(AGAIN_MS.least, AGAIN_MS.most), () => {
+      const signals = this.wants.get(room);
+      if (!session.open || signals === undefined) return;
+      const open = [...session.streams.values()].some((stream) => stream.room === room && !stream.over);
+      if (!open) this.#listen(session, room, signals);
+    });
+  }
+
+  signalled(session: Session, _room: string, signals: readonly Signal[]): void {
+    this.#host.signalled(this, session.process, signals);
+  }
+
+  granting({ room, askedMs, name }: Stream): string | undefined {
+    const out = this.#host.memberships.during(room, this.user, askedMs) === "out";
+    return out ? `${name} is granted ${room}, which ${this.user} was removed from before` : undefined;
+  }
+
+  refusing({ room, askedMs, name }: Stream, code: CodeWord): string | undefined {
+    if (code !== "room-not-found") return undefined;
+    const isIn = this.#host.memberships.during(room, this.user, askedMs) === "in";
+    return isIn ? `${name} is refused ${room}, and ${this.user} is a member of it` : undefined;
+  }
+
+  // ─── What it does ───
+
+  /** Does something. */
+  act(): void {
+    const { session } = this;
+    if (!session?.open) return;
+    const room = this.#chance.pick(this.#host.rooms);
+    const does = { send: 50, twice: 5, listen: 6, unlisten: 2, type: 4, read: 5, leave: 1 };
+    switch (this.#chance.weighed(does)) {
+      case "send":
+        return this.#send(session, room);
+      case "twice":
+        return this.#sendTwice(session, room);
+      case "listen":
+        return this.#want(session, room);
+      case "unlisten":
+        this.wants.delete(room);
+        return session.unsubscribe(room);
+      case "type":
+        return session.type(room, this.#chance.happens(0.6));
+      case "read":
+        return session.read(room, this.#seen.get(room)?.offset ?? 1);
+      case "leave":
+        return session.leave("reconnects");
+    }
+  }
+
+  #want(session: Session, room: string): void {
+    if (this.wants.has(room) && session.streams.size >= 8) return;
+    this.wants.set(room, this.#chance.happens(0.5));
+    session.listen(room, this.#from(room));
+  }
+
+  #send(session: Session, room: string): void {
+    for (let count = this.#chance.pick([1, 1, 1, 2, 4]); count > 0; count--) {
+      const id = this.#chance.happens(0.65) ? `${this.user}-${session.number}-${this.#ids++}` : undefined;
+      const level = this.#chance.happens(0.15) ? ("accepted" as const) : ("stored" as const);
+      const receipt = this.#chance.happens(0.85);
+      if (id !== undefined) {
+        this.#remember(room, id);
+        if (receipt && level === "stored") this.#open.set(`${room} ${id}`, { room, id, tries: 0 });
+      }
+      session.send(room, { id, level, receipt });
+    }
+  }
+
+  #remember(room: string, id: string): void {
+    const key = `${this.user} ${room}`;
+    const ids = this.#host.lately.get(key) ?? [];
+    ids.push(id);
+    if (ids.length > 12) ids.shift();
+    this.#host.lately.set(key, ids);
+  }
+
+  /** An id that the user used already, here or at another client. */
+  #sendTwice(session: Session, room: string): void {
+    const ids = this.#host.lately.get(`${this.user} ${room}`);
+    if (ids) session.send(room, { id: this.#chance.pick(ids), level: "stored", receipt: true });
+  }
+}

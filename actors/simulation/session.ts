@@ -1,0 +1,367 @@
+/** One connection of a client to a node, both ends of it: what is said on it takes time and keeps its order. */
+import { Buffer } from "node:buffer";
+import type { Notice, Signal } from "../bus.ts";
+import { type CodeWord, Refusal } from "../codes.ts";
+import type { Connection } from "../connection.ts";
+import type { Entry, Position } from "../entry.ts";
+import type { About, Link, Subscription, SubscriptionKind } from "../link.ts";
+import type { From } from "../resume.ts";
+import type { Sent } from "./judge.ts";
+import { Stream } from "./judge.stream.ts";
+import { Wire } from "./network.ts";
+import type { Process } from "./process.ts";
+
+/** What a client makes of what it hears. */
+export interface Hearer {
+  readonly user: string;
+  connected(session: Session): void;
+  /** The connection is over, whoever ended it. */
+  closed(session: Session, why: string): void;
+  answered(session: Session, sent: Sent): void;
+  /** A subscription began, went on after a loss, or showed an entry. */
+  seen(stream: Stream): void;
+  /** A subscription was refused, or ended. */
+  ended(session: Session, subject: string, code: CodeWord): void;
+  signalled(session: Session, room: string, signals: readonly Signal[]): void;
+  /** Whether the client may be granted a room that it asked for at a time; the breach if not. */
+  granting(stream: Stream): string | undefined;
+  refusing(stream: Stream, code: CodeWord): string | undefined;
+}
+
+/** One connection. */
+export class Session implements Link {
+  readonly number: number;
+  readonly process: Process;
+  readonly #hearer: Hearer;
+  readonly #up: Wire;
+  readonly #down: Wire;
+  /** What the client counts as open. */
+  open = true;
+  /** At the node. */
+  #connection: Connection | undefined;
+  #nodeOpen = true;
+  readonly streams = new Map<string, Stream>();
+  readonly #sent = new Map<string, Sent>();
+  /** Kind and subject of other subscriptions, by id. */
+  readonly #others = new Map<string, string>();
+  #counter = 0;
+  #sends = 0;
+  /** ms of the world when the oldest unanswered question was asked. */
+  waitingSinceMs: number | undefined;
+
+  constructor(number: number, process: Process, hearer: Hearer) {
+    this.number = number;
+    this.process = process;
+    this.#hearer = hearer;
+    const { network } = process.shared;
+    this.#up = new Wire(network);
+    this.#down = new Wire(network);
+    this.#toNode(() => this.#arrive());
+  }
+
+  get name(): string {
+    return `c${this.number}`;
+  }
+
+  /** SENDs that wait at the node. */
+  get pending(): number {
+    return this.#connection?.pending ?? 0;
+  }
+
+  #arrive(): void {
+    const { process } = this;
+    if (process.state !== "up" || process.node.closedTo !== undefined) {
+      this.#nodeOpen = false;
+      return this.#toClient(() => this.#close("refused"));
+    }
+    process.sessions.add(this);
+    this.#connection = process.node.open(this, { id: this.name, address: "127.0.0.1" });
+    this.#connection.connect(this.#hearer.user);
+    this.#connection.subscribe(requestOf("errors", "errors", ""), { kind: "now" });
+    this.#toClient(() => this.#hearer.connected(this));
+  }
+
+  #toNode(frame: () => void): void {
+    const { process } = this;
+    this.#up.send(() => process.life.deliver(() => this.#nodeOpen && frame()));
+  }
+
+  #toClient(hear: () => void): void {
+    this.#down.send(() => {
+      if (this.open) hear();
+    });
+  }
+
+  #say(what: string): void {
+    this.process.shared.story.say(this.name, what);
+  }
+
+  #judge(breach: string | undefined): void {
+    if (breach !== undefined) this.process.shared.judge.breaks(breach);
+  }
+
+  #ask(): void {
+    this.waitingSinceMs ??= this.process.shared.network.time.nowMs;
+  }
+
+  #answered(): void {
+    const waiting = [...this.streams.values()].some(({ granted, over }) => !granted && !over) || this.#sent.size > 0;
+    this.waitingSinceMs = waiting ? this.process.shared.network.time.nowMs : undefined;
+  }
+
+  // ─── What the client says ───
+
+  /** SENDs a message; without `receipt` nobody hears what becomes of it. */
+  send(room: string, how: { id: string | undefined; level: Sent["level"]; receipt: boolean }): Sent {
+    const { judge, network } = this.process.shared;
+    const body = `${this.number} ${this.#sends++}`;
+    const sent: Sent = {
+      ...{ user: this.#hearer.user, room, id: how.id, body, level: how.level, life: 0, answers: 0, stored: undefined },
+      ...{ sentMs: network.time.nowMs, receipted: how.receipt, refused: undefined },
+    };
+    judge.sent(sent);
+    const receipt = how.receipt ? `r${this.#counter++}` : undefined;
+    if (receipt !== undefined) {
+      this.#sent.set(receipt, sent);
+      this.#ask();
+    }
+    this.#say(`SEND ${body}${how.id === undefined ? "" : ` as ${how.id}`} to ${room}`);
+    this.#toNode(() =>
+      this.#connection?.send({
+        ...{ to: { room }, headers: [], contentType: "text/plain", body: Buffer.from(body), text: true },
+        ...{ clientMessageId: how.id, receipt, level: how.level },
+      }),
+    );
+    return sent;
+  }
+
+  /** SUBSCRIBEs to the log of a room. */
+  listen(room: string, from: From): Stream {
+    const { user } = this.#hearer;
+    const { judge, network } = this.process.shared;
+    const id = `s${this.#counter++}`;
+    const stream = new Stream(`${this.name}/${id} of ${user}`, { user, room, from, askedMs: network.time.nowMs });
+    judge.opened(stream);
+    this.streams.set(id, stream);
+    this.#ask();
+    this.#say(`SUBSCRIBE ${id} ${room} ${JSON.stringify(from)}`);
+    this.#toNode(() => this.#connection?.subscribe(requestOf(id, "log", room), from));
+    return stream;
+  }
+
+  /** SUBSCRIBEs to the signals of a room, or to the queue of the user. */
+  listenTo(kind: Exclude<SubscriptionKind, "log" | "errors">, subject: string): void {
+    const id = `o${this.#counter++}`;
+    this.#others.set(id, subject);
+    this.#toNode(() => this.#connection?.subscribe(requestOf(id, kind, subject), { kind: "now" }));
+  }
+
+  unsubscribe(room: string): void {
+    for (const [id, stream] of this.streams) {
+      if (stream.room !== room || stream.over) continue;
+      this.#say(`UNSUBSCRIBE ${id}`);
+      stream.over = true;
+      this.streams.delete(id);
+      this.#toNode(() => this.#connection?.unsubscribe(id, undefined));
+    }
+  }
+
+  type(room: string, on: boolean): void {
+    this.#toNode(() => {
+      const { node } = this.process;
+      if (!this.#connection?.ready) return;
+      node.typing(room, this.#hearer.user, on).catch((error: unknown) => this.#signalRefused(error));
+    });
+  }
+
+  read(room: string, offset: number): void {
+    this.#toNode(() => {
+      const { node } = this.process;
+      if (!this.#connection?.ready) return;
+      node.mark(room, this.#hearer.user, { kind: "read", offset }).catch((error: unknown) => this.#signalRefused(error));
+    });
+  }
+
+  #signalRefused(error: unknown): void {
+    if (!(error instanceof Error)) throw error;
+    if (!(error instanceof Refusal) && error.name !== "StoreFailure" && error.name !== "Unanswered") throw error;
+  }
+
+  /** The client goes away without a word. */
+  leave(why: string): void {
+    if (!this.open) return;
+    this.#say(`leaves: ${why}`);
+    this.#end();
+    const { process } = this;
+    this.#up.send(() =>
+      process.life.deliver(() => {
+        if (!this.#nodeOpen) return;
+        this.#nodeOpen = false;
+        process.sessions.delete(this);
+        this.#connection?.lost();
+      }),
+    );
+    this.#hearer.closed(this, why);
+  }
+
+  #end(): void {
+    this.open = false;
+    this.waitingSinceMs = undefined;
+    for (const stream of this.streams.values()) stream.over = true;
+  }
+
+  // ─── What the node says ───
+
+  /** The process is gone. */
+  severed(): void {
+    this.#nodeOpen = false;
+    this.#toClient(() => this.#close("severed"));
+  }
+
+  /** The node ends the connection. */
+  sendAway(code: CodeWord): void {
+    if (this.#nodeOpen) this.#connection?.end(code);
+  }
+
+  #close(why: string): void {
+    if (!this.open) return;
+    this.#say(`is closed: ${why}`);
+    this.#end();
+    this.#hearer.closed(this, why);
+  }
+
+  connected(): void {}
+
+  receipt(id: string, about?: { readonly entry?: Entry; readonly head?: Position }): void {
+    const sent = this.#sent.get(id);
+    if (sent) this.process.shared.judge.receipting(this.process.name, sent, about?.entry);
+    this.#toClient(() => {
+      if (sent) return this.#receipted(id, sent, about?.entry as Entry);
+      const stream = this.streams.get(id);
+      if (!stream || stream.over) return;
+      this.#judge(stream.grant(about?.head));
+      this.#judge(this.#hearer.granting(stream));
+      this.#say(`${id} is granted at ${about?.head?.offset}.${about?.head?.term}`);
+      this.#hearer.seen(stream);
+      this.#answered();
+    });
+  }
+
+  #receipted(id: string, sent: Sent, entry: Entry): void {
+    this.#say(`RECEIPT of ${sent.body} at ${entry.offset}.${entry.term}`);
+    this.#sent.delete(id);
+    this.#answered();
+    if (sent.level === "stored") sent.stored = { ...entry, room: sent.room };
+    if (sent.answers > 0 || sent.refused !== undefined) this.#judge(`${this.name} is answered ${sent.body} twice`);
+    sent.answers++;
+    this.#hearer.answered(this, sent);
+  }
+
+  fault(refusal: Refusal, about: About): void {
+    this.#refused(refusal, about);
+    this.close(refusal.code);
+  }
+
+  refused(_errors: Subscription, refusal: Refusal, about: About): void {
+    this.#refused(refusal, about);
+  }
+
+  #refused({ code, message }: Refusal, { receipt }: About): void {
+    if (receipt === undefined) return;
+    this.#toClient(() => {
+      this.#say(`${receipt} is refused: ${code} ${message}`);
+      const sent = this.#sent.get(receipt);
+      if (sent) {
+        this.#sent.delete(receipt);
+        if (sent.answers > 0) this.#judge(`${this.name} is refused ${sent.body} after its receipt`);
+        sent.refused = code;
+        this.#answered();
+        return this.#hearer.answered(this, sent);
+      }
+      const stream = this.streams.get(receipt);
+      this.streams.delete(receipt);
+      if (stream && !stream.over) {
+        this.#judge(this.#hearer.refusing(stream, code));
+        stream.over = true;
+        this.#answered();
+        return this.#hearer.ended(this, stream.room, code);
+      }
+      const other = this.#others.get(receipt);
+      if (other !== undefined) this.#hearer.ended(this, other, code);
+    });
+  }
+
+  resumed({ id }: Subscription, recovered: boolean, head: Position): void {
+    this.#toClient(() => {
+      const stream = this.streams.get(id);
+      if (!stream || stream.over) return;
+      this.#say(`${id} is resumed, recovered: ${recovered}, head ${head.offset}.${head.term}`);
+      this.#judge(stream.resumed(recovered, head, this.process.shared.judge));
+      this.#hearer.seen(stream);
+    });
+  }
+
+  replay({ id }: Subscription, entries: readonly Entry[]): void {
+    for (const entry of entries) this.process.shared.judge.showing(this.process.name, entry);
+    this.show(id, entries);
+  }
+
+  /** Entries, replayed or live. */
+  show(id: string, entries: readonly Entry[]): void {
+    this.#toClient(() => {
+      const stream = this.streams.get(id);
+      if (!stream || stream.over) return;
+      for (const entry of entries) this.#judge(stream.entry(entry));
+      const [first, last] = [entries[0], entries[entries.length - 1]];
+      if (first && last) this.#say(`${id} sees ${first.room} ${first.offset}-${last.offset}.${last.term}`);
+      this.#hearer.seen(stream);
+    });
+  }
+
+  signals(room: string, signals: readonly Signal[]): void {
+    this.#hearer.signalled(this, room, signals);
+  }
+
+  noticed(_notice: Extract<Notice, { kind: "entry" | "notice" }>): void {}
+
+  ended({ id, subject }: Subscription, code: CodeWord): void {
+    this.#toClient(() => {
+      this.#say(`${id} of ${subject} ends: ${code}`);
+      const stream = this.streams.get(id);
+      this.streams.delete(id);
+      this.#others.delete(id);
+      if (stream) stream.over = true;
+      this.#answered();
+      this.#hearer.ended(this, subject, code);
+    });
+  }
+
+  attach(subscription: Subscription): void {
+    if (this.#nodeOpen) this.process.fanout.attach(this, subscription);
+  }
+
+  detach(subscription: Subscription): void {
+    this.process.fanout.detach(subscription);
+  }
+
+  congested(): boolean {
+    return this.process.shared.network.chance.happens(0.02);
+  }
+
+  drained(): Promise<void> {
+    const { life, shared } = this.process;
+    return new Promise((resolve) => void life.after(shared.network.latencyMs(), resolve));
+  }
+
+  beat(): void {}
+
+  close(code: CodeWord): void {
+    this.#nodeOpen = false;
+    this.process.sessions.delete(this);
+    this.#toClient(() => this.#close(code));
+  }
+}
+
+function requestOf(id: string, kind: SubscriptionKind, subject: string) {
+  return { id, kind, subject, destination: subject, ack: "auto", receipt: id } as const;
+}

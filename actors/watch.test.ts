@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Latch, once } from "./latch.fixture.ts";
+import { Stage } from "./node.fixture.ts";
+
+/** A node of one shard on a shared hot log, and alice, who listens to `general` and is a member. */
+async function scene() {
+  const stage = await Stage.open({ shards: 1, shared: true });
+  const alice = stage.connect("alice");
+  const log = alice.subscribe("log", "general");
+  alice.send("general", "one");
+  await stage.clock.advance(100);
+  const shard = stage.node.shardOf("general");
+  return { stage, alice, log, shard, term: shard.term };
+}
+
+test("A look that was answered before an append was does not call a sound hot log lost.", async () => {
+  const { stage, alice, log, shard, term } = await scene();
+  // While a gap is filled the audience stands still, though the room goes on.
+  const fetching = new Latch();
+  once(stage.node.bus, "log", async (read) => {
+    await fetching.opened;
+    return read();
+  });
+  stage.node.audiences.get("general")?.fill();
+  const looking = new Latch();
+  once(stage.node.bus, "headsOf", async (headsOf) => {
+    const heads = await headsOf();
+    await looking.opened;
+    return heads;
+  });
+  stage.node.watch.look();
+  await stage.clock.turn();
+  alice.send("general", "two");
+  await stage.clock.advance(10);
+  assert.equal(stage.node.room("general").state.accepted.offset, 3);
+  assert.equal(stage.node.audiences.get("general")?.position?.offset, 2);
+  looking.open();
+  await stage.clock.turn();
+  assert.deepEqual([shard.state, shard.term], ["owning", term]);
+  fetching.open();
+  await stage.clock.advance(1_000);
+  assert.deepEqual([shard.term, alice.heard(log)], [term, ["member", "one", "two"]]);
+});
+
+test("A hot log that lost the head of a room is found though nobody sends, and told to nobody whose entries are stored.", async () => {
+  const { stage, alice, log, shard, term } = await scene();
+  await stage.clock.advance(1_000);
+  const head = stage.node.room("general").state.accepted;
+  assert.equal(await stage.node.bus.clear(0, term, "general", head), true);
+  await stage.clock.advance(1_000);
+  assert.deepEqual([shard.state, shard.term], ["owning", term + 1]);
+  alice.send("general", "two");
+  await stage.clock.advance(1_000);
+  assert.deepEqual([alice.heard(log), alice.all("resumed").length], [["member", "one", "two"], 0]);
+});

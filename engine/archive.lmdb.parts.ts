@@ -1,0 +1,28 @@
+/** Batches of entries cut into parts that fit into one transaction each (see `lmdb.ts`). */
+import { type Entry, entryBytes } from "../actors/entry.ts";
+import { BYTES_PER_COMMIT_MAX, ROWS_PER_COMMIT_MAX } from "./lmdb.ts";
+
+/** Entries for one transaction; `bytes` says about how much they write. */
+export interface Part {
+  readonly entries: readonly Entry[];
+  readonly bytes: number;
+}
+
+/** Cuts entries into parts, in order. An entry larger than a transaction should be is a part of its own. */
+export function partsOf(entries: readonly Entry[], bytesOf: (entry: Entry) => number = entryBytes): Part[] {
+  const parts: Part[] = [];
+  let from = 0;
+  let bytes = 0;
+  for (const [at, entry] of entries.entries()) {
+    const more = bytesOf(entry);
+    const full = bytes + more > BYTES_PER_COMMIT_MAX || at - from === ROWS_PER_COMMIT_MAX;
+    if (full && at > from) {
+      parts.push({ entries: entries.slice(from, at), bytes });
+      from = at;
+      bytes = 0;
+    }
+    bytes += more;
+  }
+  if (from < entries.length) parts.push({ entries: from === 0 ? entries : entries.slice(from), bytes });
+  return parts;
+}
