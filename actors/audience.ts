@@ -199,12 +199,12 @@ export class Audience {
     const last = entries[entries.length - 1];
     if (!last) return;
     this.position = { offset: last.offset, term: last.term };
-    if (this.#reaching.length > 0) this.#reached();
-    if (this.logs > 0) this.#host.counters.delivered += this.#host.fanout.entries(this.room, entries);
     for (const entry of entries) {
       this.#ring.push(entry);
       this.#ringBytes += entryBytes(entry);
     }
+    if (this.#reaching.length > 0) this.#reached();
+    if (this.logs > 0) this.#host.counters.delivered += this.#host.fanout.entries(this.room, entries);
     const { replayKeep } = this.#host.limits;
     if (this.#ring.length <= replayKeep * 2 && this.#ringBytes <= RING_BYTES) return;
     let drop = Math.max(0, this.#ring.length - replayKeep);

@@ -50,3 +50,10 @@ test("A shared hub takes a shard without a term as one that was lost.", async ()
   assert.equal(await bus.append(shard, 1, [packOf(ROOM, 2, 2)]), "lost");
   assert.deepEqual(await bus.take(shard, { ...TAKING, term: 2 }), { previous: 0, lossy: 2 });
 });
+
+test("A hub of one process that forgets takes a shard without a term as one that was lost, once.", async () => {
+  const bus = new MemoryHub(SHARDS, LIMITS, { forgets: true }).connect();
+  assert.equal(bus.shared, false);
+  assert.deepEqual(await bus.take(1, { ...TAKING, term: 7 }), { previous: 0, lossy: 7 });
+  assert.deepEqual(await bus.take(1, { ...TAKING, term: 8 }), { previous: 7, lossy: 7 });
+});

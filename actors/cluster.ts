@@ -47,6 +47,8 @@ const DRAIN_MS = 4_000;
 const OWNER_MS = 5_000;
 /** Pause before a store that did not answer at the start is asked again, ms. */
 const START_AGAIN_MS = 200;
+/** How long a shard that should be owned here may be another's on record before its lock is tried, ms. */
+const STUCK_MS = 5_000;
 /** Pause between two looks at who is recorded as owner, ms: announcements may be lost. */
 const RECORD_MS = 500;
 
@@ -59,6 +61,8 @@ export class Cluster {
   readonly #since: number;
   /** Shards being handed over by this node. */
   readonly #giving = new Set<number>();
+  /** Shards that should be owned here and are not, since when, monotonic ms. */
+  readonly #due = new Map<number, number>();
   /** Shards that became ours in this turn. */
   #announcing: [number, number][] = [];
   /** Highest terms claimed before this node came: of a shard with none nobody has anything to lose. */
@@ -85,6 +89,11 @@ export class Cluster {
     const { name, connections, shards } = this.#host;
     const owned = shards.reduce((count, shard) => count + (shard.mine ? 1 : 0), 0);
     return { node: name, draining: this.#draining, since: this.#since, connections, shards: owned };
+  }
+
+  /** Shards of which no owner is known. */
+  get unowned(): number {
+    return this.#host.shards.filter(({ id }) => this.owners.of(id) === undefined).length;
   }
 
   /** Whether nobody shares the bus, or nobody else lives. */
@@ -164,7 +173,7 @@ export class Cluster {
 
   #learn(shard: number, node: string, term: number): void {
     // Of itself a node knows better: what it owned and gave away is on record until the receiver is.
-    if (node !== this.#host.name) this.owners.learn(shard, node, term);
+    if (node !== this.#host.name) this.owners.learn(shard, node, term, { lives: this.peers.has(node) });
   }
 
   #gone(node: string): void {
@@ -180,6 +189,7 @@ export class Cluster {
 
   /** A shard is owned here: everybody is told at the end of the turn. */
   owned(shard: Shard): void {
+    this.#due.delete(shard.id);
     this.owners.learn(shard.id, this.#host.name, shard.term);
     if (!this.#host.bus.shared) return;
     this.#announcing.push([shard.id, shard.term]);
@@ -220,10 +230,25 @@ export class Cluster {
         continue;
       }
       const owner = this.owners.of(shard.id);
-      const owned = owner !== undefined && owner !== name && this.peers.has(owner);
+      const owned = owner !== undefined && owner !== name && this.peers.has(owner) && !this.#stuck(shard, wanted);
       if (wanted === name && !owned && !this.#giving.has(shard.id) && !this.#mayBeHeld(shard)) shard.want();
       else if (owned || wanted !== name) shard.unwant();
     }
+  }
+
+  /**
+   * Whether a shard should have come here long ago: its owner on record may not know that it is none. The lock
+   * says whether it is.
+   */
+  #stuck(shard: Shard, wanted: string | undefined): boolean {
+    const now = this.#host.clock.monotonic();
+    if (wanted !== this.#host.name) {
+      this.#due.delete(shard.id);
+      return false;
+    }
+    const since = this.#due.get(shard.id) ?? now;
+    this.#due.set(shard.id, since);
+    return now - since > STUCK_MS;
   }
 
   /**

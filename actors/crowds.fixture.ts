@@ -15,11 +15,12 @@ import { RoomPresence } from "./presence.ts";
 import { Speaker } from "./speaker.ts";
 import type { Word } from "./words.ts";
 
-/** Longest grace of the tests, ms: short, so that what is measured is what the wire takes. */
+/** Grace unless a test says otherwise, ms: short, so that what is measured is what the wire takes. */
 const GRACE_MS = 100;
 /** When the end of a node is noticed, and how long the takeover of its rooms takes at most, ms. */
 const NOTICED_MS = 3_000;
 const TAKEOVER_MS = 400;
+const ENDS = 3;
 
 /** A client that listens to the signals of a room, and asks once who is there, as a page does. */
 export class Listener {
@@ -183,7 +184,7 @@ export class End implements CrowdsHost, GuestsHost, BusReceiver {
 /** The ends, their wire and the truth. */
 export class Town {
   readonly clock = new SimulatedClock();
-  readonly limits: Limits = { ...LIMITS, presenceGraceMs: GRACE_MS };
+  readonly limits: Limits;
   readonly random: () => number;
   readonly roomIds = ["a", "b"];
   readonly owners = new Map<string, { readonly node: string; readonly term: number }>();
@@ -194,14 +195,15 @@ export class Town {
   loss = 0;
   delayMs = 60;
   /** Words that left. */
-  words = 0;
+  words: Word[] = [];
   readonly #hub: MemoryHub;
 
-  constructor(seed: number, ends = 3) {
+  constructor(seed: number, { graceMs = GRACE_MS }: { readonly graceMs?: number } = {}) {
     this.random = seeded(seed);
+    this.limits = { ...LIMITS, presenceGraceMs: graceMs };
     this.#hub = new MemoryHub(this.roomIds.length, this.limits, { shared: true });
-    for (let i = 0; i < ends; i++) this.ends.push(new End(this, `n${i}`));
-    for (const [i, room] of this.roomIds.entries()) this.own(room, this.end(i % ends));
+    for (let i = 0; i < ENDS; i++) this.ends.push(new End(this, `n${i}`));
+    for (const [i, room] of this.roomIds.entries()) this.own(room, this.end(i));
   }
 
   end(at: number): End {
@@ -222,7 +224,7 @@ export class Town {
       end.clock.after(lastMs - this.clock.monotonic(), task);
     };
     const tell: Bus["tell"] = (node, word) => {
-      this.words++;
+      this.words.push(word);
       if (!end.cut && this.random() >= this.loss) later(() => inner.tell(node, structuredClone(word)));
     };
     const signal: Bus["signal"] = (signals) => {
@@ -243,7 +245,10 @@ export class Town {
     await new Promise<void>((resolve) => void end.clock.after(this.random() * this.delayMs * 2, resolve));
     const owner = this.living.find((one) => one.owns(room));
     if (!owner || end.cut || this.random() < this.loss) throw new Refusal("store-unavailable");
-    return owner.room(room).presence.list(end.limits.presenceListed).map(({ id }) => id);
+    return owner
+      .room(room)
+      .presence.list(end.limits.presenceListed)
+      .map(({ id }) => id);
   }
 
   /** An end owns a room from now on; the others hear of it a little later. */

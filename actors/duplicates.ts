@@ -63,8 +63,11 @@ export class Duplicates {
       if (this.#mode === "archive") this.#window.drop(key);
       return "answered";
     }
-    // The window in memory holds the ids of clients; an edge's own key is looked up.
-    if ((this.#mode === "memory" && item.draft.key.startsWith("c/")) || this.#looked === item) return "new";
+    if (this.#looked === item) return "new";
+    // The window in memory holds the ids of clients; an edge's own key is looked up, unless it is said for the
+    // first time: nobody but its edge can know it.
+    const edges = item.draft.key.startsWith("e/");
+    if (edges ? !item.again : this.#mode === "memory") return "new";
     return this.#lookUp(item, state);
   }
 

@@ -117,15 +117,17 @@ export class Guests {
     const picture = guests.edges.get(from) ?? newPicture();
     guests.edges.set(from, picture);
     picture.saidAtMs = this.#host.clock.monotonic();
-    if (crowd.whole) this.#keepOnly(picture, crowd.came, (user) => presence.depart(user, from));
+    // Of an open room it is known who may see it: what was said before a removal may come after it.
+    const sees = (user: string): boolean => actor.status !== "open" || actor.state.maySee(user);
+    const leave = (user: string): void => (sees(user) ? presence.depart(user, from) : presence.remove(user));
+    if (crowd.whole) this.#keepOnly(picture, crowd.came, leave);
     for (const { user, name } of crowd.came) {
       add(picture, user);
-      // What was said before a removal may come after it.
-      if (actor.status !== "open" || actor.state.maySee(user)) presence.arrive(user, name, from);
+      if (sees(user)) presence.arrive(user, name, from);
     }
     for (const user of crowd.went) {
       drop(picture, user);
-      presence.depart(user, from);
+      leave(user);
     }
     presence.suspect(crowd.believed);
     if (picture.users.size !== crowd.count || picture.digest !== crowd.digest) return this.#want(from, room, 0);

@@ -345,8 +345,19 @@ export class Landings implements LandedHost {
 }
 
 function landingOf(edge: string, { room, line }: Pick<Parcel, "room" | "line">, expected: number): Landing {
-  const known = { edge, room, line, expected, top: expected, landed: new Map<number, Landed>(), usedAt: 0 };
-  return { ...known, leaving: undefined, passing: false, repeated: false, gone: false };
+  return {
+    edge,
+    room,
+    line,
+    expected,
+    top: expected,
+    landed: new Map(),
+    usedAt: 0,
+    leaving: undefined,
+    passing: false,
+    repeated: false,
+    gone: false,
+  };
 }
 
 /** The next number that is expected of a line that was set back: what the room has is not. */

@@ -37,6 +37,8 @@ export const BOUNDS = Object.freeze({
   signupsPerAddressPerMinute: orOff(60, "signups a minute", "per address; slows mass registration"),
   sendsPerSecond: orOff(50, "SENDs a second", "per connection; faster than a person and most bots"),
   sendsBurst: count(200, "SENDs", "per connection at once; a reconnect's resends fit"),
+  connectsPerSecond: orOff(2_000, "handshakes a second", "per node; a dead node's clients come back as a stream"),
+  connectsBurst: count(4_000, "handshakes", "per node at once"),
   bodyBytes: bytes(1_048_576, "body of a SEND or a REST message"),
   subscriptions: count(128, "subscriptions", "per connection"),
   replayEntries: count(10_000, "entries", "replayed per resume; further behind is recovered: false"),

@@ -7,6 +7,7 @@
  * An item that is answered leaves a hole until all before it are answered.
  */
 import Denque from "denque";
+import type { Entry, Position } from "./entry.ts";
 import { bytesOf, type Posting, repliesOf } from "./posting.ts";
 import type { Parcel } from "./words.ts";
 
@@ -233,4 +234,25 @@ export class Line {
     const drafts = items.map(({ posting }) => posting.draft);
     return { parcel: { room, line, first, oldest: this.#first, again, drafts, urgent }, bytes, again };
   }
+}
+
+/** What the edge can know of an entry: its place, and what was sent. */
+export function entryOf({ draft }: Posting, room: string, place: Position & { readonly at: number }): Entry {
+  return {
+    room,
+    offset: place.offset,
+    term: place.term,
+    prevTerm: 0,
+    event: draft.event,
+    sender: draft.sender,
+    senderName: draft.senderName,
+    key: draft.key,
+    at: place.at,
+    count: 0,
+    ref: draft.ref,
+    contentType: draft.contentType,
+    headers: draft.headers,
+    body: draft.body,
+    text: draft.text,
+  };
 }

@@ -16,19 +16,21 @@
  *    unanswered: what of it is on the log or given to the room is met by its key, and by 2 comes before the rest.
  * 4. A copy that comes late is of a number the owner had (only answered), of a line that ended (not heard), or
  *    of one that the owner forgot: then it begins with what was the oldest when it left, and 3 holds for it.
- *    (What was refused meanwhile may then be decided after all; no wire of ours repeats a word, so none does.)
  * 5. A refusal that is not for good (the room reopens, or there is no place or store to find out whether what may
- *    be on the log is) sets the owner back to that number: nothing later is given to the room before it.
+ *    be on the log is) sets the owner back to that number, unless its room has later ones in hand: nothing later
+ *    is given to the room before it.
  * 6. A line has one source: what an owner that lost its room has of other nodes' lines it leaves to them.
+ * What remains: a refusal for good that the edge does not hear before the owner changes, or forgets the line. The
+ * next one may decide it after all, and then after what followed it.
  */
 import type { Bus } from "./bus.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { Refusal } from "./codes.ts";
 import type { Counters } from "./counters.ts";
-import { type Entry, isRoomId } from "./entry.ts";
+import { isRoomId, type Position } from "./entry.ts";
 import { Landed } from "./landings.ts";
 import type { Limits } from "./limits.ts";
-import { Line, type LineItem, lineItem } from "./line.ts";
+import { entryOf, Line, type LineItem, lineItem } from "./line.ts";
 import { LinesOutbox } from "./lines.outbox.ts";
 import type { Log } from "./log.ts";
 import { answerAccepted, answerRefused, answerStored, type Posting, type Reply, repliesOf } from "./posting.ts";
@@ -244,11 +246,11 @@ export class Lines {
     this.#guard(() => answerStored(posting));
   }
 
-  #tellAccepted(item: LineItem, room: string, place: { readonly offset: number; readonly term: number }): void {
+  #tellAccepted(item: LineItem, room: string, { offset, term }: Position): void {
     const { posting } = item;
     const { entry } = posting;
-    if (entry?.offset !== place.offset || entry.term !== place.term) {
-      posting.entry = entryOf(posting, room, { ...place, at: this.#host.clock.now() });
+    if (entry?.offset !== offset || entry.term !== term) {
+      posting.entry = entryOf(posting, room, { offset, term, at: this.#host.clock.now() });
     }
     if (item.told) return;
     item.told = true;
@@ -374,14 +376,4 @@ function cleared(posting: Posting): Posting {
   posting.derived = undefined;
   posting.bytes = 0;
   return posting;
-}
-
-/** What the edge can know of an entry: its place, and what was sent. */
-function entryOf(
-  { draft }: Posting,
-  room: string,
-  place: { readonly offset: number; readonly term: number; readonly at: number },
-): Entry {
-  const { offset, term, at } = place;
-  return { ...draft, room, offset, term, at, prevTerm: 0, count: 0 };
 }

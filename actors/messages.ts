@@ -19,7 +19,7 @@ import { RoomService, untilStored } from "./service.ts";
 /** Rooms, members and messages: the whole of `Chat` over one node. */
 export class ChatService extends RoomService implements Chat {
   async history(caller: Caller, roomId: string, query: HistoryQuery): Promise<History> {
-    const stored = await this.node.room(roomId).ask((state) => {
+    const stored = await this.node.room(roomId).read((state) => {
       state.requireSight(caller.id);
       return state.stored.offset;
     });
@@ -90,6 +90,7 @@ export class ChatService extends RoomService implements Chat {
     const entry = await new Promise<Entry>((resolve, reject) => {
       const item = posting(draft, untilStored(resolve, reject));
       item.keyed ||= how.again;
+      item.again = how.again;
       this.node.post(roomId, item);
     });
     return entry.offset;

@@ -5,6 +5,7 @@
  *                                                → audience.take → fanout.entries
  *                                                → writer.enqueue → archive → RECEIPT
  */
+import { Admission } from "./admission.ts";
 import type { Archive } from "./archive.ts";
 import { Services } from "./asking.ts";
 import { Audiences, type AudiencesHost } from "./audiences.ts";
@@ -84,6 +85,7 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
   readonly rooms: ReadonlyMap<string, Room>;
   readonly shards: readonly Shard[];
   readonly audiences: Audiences;
+  readonly admission: Admission;
   readonly options: NodeOptions;
   readonly watch: Watch;
   readonly cluster: Cluster;
@@ -122,6 +124,7 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
     this.remote = new Remote(this);
     this.audiences = new Audiences(this);
     this.watch = new Watch(this);
+    this.admission = new Admission(this);
     this.lines = new Lines(this);
     this.landings = new Landings(this);
     this.guests = new Guests(this);
@@ -186,12 +189,6 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
     this.registry.add(connection);
     this.counters.connectionsOpened++;
     return connection;
-  }
-
-  /** Why a new connection may not come in now, if so. */
-  get closedTo(): "draining" | "try-later" | undefined {
-    if (this.#draining) return "draining";
-    return this.registry.size >= this.limits.connections ? "try-later" : undefined;
   }
 
   verify(token: string): Claims {

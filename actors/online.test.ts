@@ -171,13 +171,11 @@ test("A process that stood still looks again before it says anybody offline.", a
   await wire.clock.advance(2_000);
   owner.watch.onNotice({ kind: "offline", node: "n9", users: ["alice"] });
   // All its timers come late, and what was said meanwhile is heard after the first of them.
-  const { after } = owner.clock;
   const monotonic = owner.clock.monotonic.bind(owner.clock);
   owner.clock.monotonic = () => monotonic() + 10_000;
   await wire.clock.advance(400);
   owner.watch.onNotice({ kind: "online", node: "n0", users: ["alice"] });
   await wire.clock.advance(3_000);
-  assert.equal(owner.clock.after, after);
   assert.deepEqual(owner.said, ["alice online"]);
 });
 

@@ -124,6 +124,7 @@ export class OnlineWatch {
   /** A node lives no more: of whom it may have had, nobody knows until another says that it has them. */
   gone(_node: string): void {
     this.#takeoverUntilMs = this.#host.clock.monotonic() + TAKEOVER_MS;
+    // First those whom clients were told to be online; of the others nobody knows what they were told before.
     for (const [user, online] of this.#known) if (online) this.#doubt(user);
     for (const user of this.#watched.keys()) this.#doubt(user);
   }

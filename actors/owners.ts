@@ -37,10 +37,14 @@ export class Owners {
     return this.#known[shard]?.term ?? 0;
   }
 
-  /** Hears that a node owns a shard under a term; false when that is no news. */
-  learn(shard: number, node: string, term: number): boolean {
+  /**
+   * Hears that a node owns a shard under a term; false when that is no news. With `lives` it is known to live: one
+   * that was thought gone and came back in time owns what it owned.
+   */
+  learn(shard: number, node: string, term: number, { lives = false } = {}): boolean {
     const known = this.#known[shard];
-    if (!known || term <= known.term) return false;
+    if (!known || term < known.term) return false;
+    if (term === known.term && !(lives && known.node === undefined)) return false;
     known.node = node;
     known.term = term;
     this.moves++;

@@ -106,6 +106,34 @@ test("A room that closes says the leaves and stops that its next opening would n
   assert.deepEqual(said, ["typist stop", "lingerer leave", "here join", "typist join"]);
 });
 
+test("Who is believed to be here and does not come is said to leave; who comes is not.", async () => {
+  const { clock, room, said } = presence();
+  room.arrive("alice", "Alice", "n1");
+  room.suspect(["alice", "bob", "carol"]);
+  room.suspect(["carol"]);
+  await clock.advance(100);
+  room.arrive("bob", "Bob", "n2");
+  await clock.advance(10_000);
+  assert.deepEqual(said, ["alice join", "bob join", "carol leave"]);
+  assert.equal(room.size, 2);
+});
+
+test("A process that stood still looks again before it says that anybody left.", async () => {
+  const { clock, room, said } = presence();
+  room.arrive("alice", "Alice", "n1");
+  room.depart("alice", "n1");
+  room.suspect(["bob"]);
+  const monotonic = clock.monotonic.bind(clock);
+  clock.monotonic = () => monotonic() + 10_000;
+  await clock.advance(1_000);
+  assert.deepEqual(said, ["alice join"]);
+  await clock.advance(LIMITS.presenceGraceMs - 900);
+  assert.deepEqual(said, ["alice join", "bob leave"]);
+  room.arrive("alice", "Alice", "n2");
+  await clock.advance(2_000);
+  assert.deepEqual(said, ["alice join", "bob leave"]);
+});
+
 test("Who goes while a room is closed is said to leave soon after.", async () => {
   const { clock, room, said } = presence();
   for (const user of ["alice", "bob"]) room.arrive(user, user, "n1");

@@ -170,7 +170,7 @@ export class Rooms implements RoomHost, ShardHost {
     };
     try {
       this.room(roomId)
-        .ask(() => undefined)
+        .read(() => undefined)
         .catch(later);
     } catch (error) {
       later(error);

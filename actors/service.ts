@@ -82,7 +82,7 @@ export class RoomService implements LobbyRooms {
 
   async room(caller: Caller, roomId: string): Promise<RoomView> {
     const room = this.node.room(roomId);
-    const record = await room.ask((state) => {
+    const record = await room.read((state) => {
       state.requireSight(caller.id);
       return state.record;
     });
@@ -182,7 +182,7 @@ export class RoomService implements LobbyRooms {
   }
 
   async members(caller: Caller, roomId: string, page: PageOf): Promise<Page<MemberRecord>> {
-    const list = await this.node.room(roomId).ask((state) => {
+    const list = await this.node.room(roomId).read((state) => {
       state.requireSight(caller.id);
       const after = page.cursor ?? "";
       const users = [...state.members.keys()].filter((user) => user > after).sort(byCodeUnits);
@@ -237,7 +237,7 @@ export class RoomService implements LobbyRooms {
   }
 
   #member(roomId: string, user: string): Promise<MemberRecord> {
-    return this.node.room(roomId).ask((state) => {
+    return this.node.room(roomId).read((state) => {
       const member = state.members.get(user);
       if (!member) throw new Refusal("user-not-found", "Not a member of the room.");
       return member;
@@ -246,7 +246,7 @@ export class RoomService implements LobbyRooms {
 
   async presence(caller: Caller, roomId: string): Promise<PresenceView> {
     const room = this.node.room(roomId);
-    return room.ask((state) => {
+    return room.read((state) => {
       state.requireSight(caller.id);
       return { count: room.presence.size, users: room.presence.list(this.node.limits.presenceListed) };
     });
@@ -254,7 +254,7 @@ export class RoomService implements LobbyRooms {
 
   async markRead(caller: Caller, roomId: string, offset: number): Promise<{ readOffset: number; unread: number }> {
     const room = this.node.room(roomId);
-    const member = await room.ask((state) => {
+    const member = await room.read((state) => {
       state.requireSight(caller.id);
       return state.members.get(caller.id);
     });

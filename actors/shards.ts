@@ -3,8 +3,9 @@
  * hot log, one append in flight at a time (rule 2). An answer of `lost` or `stale` means: own it again.
  */
 import { type Actor, createActor } from "xstate";
+import { type Appended, Appends, type Sent } from "./appends.ts";
 import type { Archive } from "./archive.ts";
-import type { AppendAnswer, Bus, Pack } from "./bus.ts";
+import type { Bus } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 import type { Counters } from "./counters.ts";
 import type { Entry, Position } from "./entry.ts";
@@ -17,6 +18,7 @@ import type { Posting } from "./posting.ts";
 import type { RoomShard } from "./room.host.ts";
 import type { Room } from "./room.ts";
 import { shardMachine } from "./shard.machine.ts";
+import { show } from "./showing.ts";
 
 /** What a shard needs of its node. */
 export interface ShardHost {
@@ -47,15 +49,10 @@ export interface ShardHost {
 const AGAIN_MS = 50;
 /** Longest pause between tries to own a shard, ms; it doubles up to this. */
 const AGAIN_MS_MOST = 1_000;
-/** Pause before a lock that another holds is tried again, ms: a dead node's runs out within its lease. */
-const LOCKED_AGAIN_MS = 100;
+/** The same before a lock that another holds is tried again, ms: a dead node's runs out within its lease. */
+const LOCKED_AGAIN_MS = 200;
 /** Most time that a handover waits for an append to be answered, ms; then the shard stays. */
 const LET_GO_MS = 1_000;
-
-interface Sent {
-  readonly room: Room;
-  readonly postings: readonly Posting[];
-}
 
 /** A shard. */
 export class Shard implements RoomShard {
@@ -72,10 +69,7 @@ export class Shard implements RoomShard {
   /** Heads of the rooms that were open here under the term before this one, and whole. */
   readonly #known = new KnownHeads();
   #turn: Room[] = [];
-  #inFlight = false;
-  #inFlightTerm = 0;
-  /** Told when the append in flight is answered. */
-  #landing: (() => void)[] = [];
+  readonly #appends: Appends;
   /** Resolves when the shard is owned; replaced while it is owned again. */
   ready: Promise<void>;
   /** This node should own the shard. */
@@ -84,6 +78,8 @@ export class Shard implements RoomShard {
   #mine = false;
   /** Shut while it is being handed over: nothing more is decided. */
   readonly #gate = new Gate();
+  /** The lock's value that a giver passed on, until the shard is owned or another has the lock. */
+  #passed: { readonly lock: string; readonly adopted: Promise<boolean> } | undefined;
   /** The one loop that tries to own it. */
   #owning: Promise<void> | undefined;
   /** Rooms closed with unstored entries; the next opening waits for them. */
@@ -94,6 +90,7 @@ export class Shard implements RoomShard {
     this.#host = host;
     this.#actor = createActor(shardMachine).start();
     this.#holding = new Holding(id, host, (why) => this.#restart([], { why, lossy: false }));
+    this.#appends = new Appends(id, host, (appended) => this.#answered(appended));
     this.ready = Promise.resolve();
   }
 
@@ -125,7 +122,7 @@ export class Shard implements RoomShard {
 
   /** Another node should own it: tries no more, if it only tried. */
   unwant(): void {
-    if (!this.#mine) this.#wanted = false;
+    if (!this.#mine && this.#passed === undefined) this.#wanted = false;
   }
 
   async #own(): Promise<void> {
@@ -140,10 +137,11 @@ export class Shard implements RoomShard {
         this.#host.log.warn({ shard: this.id, err: error }, "a shard could not be owned; trying again");
       }
       this.#actor.send({ type: "failed" });
+      if (locked) this.#passed = undefined;
       // Another has the lock: what waits here is for its rooms.
       if (locked && this.#mine) return this.#yield();
-      await this.#pause(locked ? LOCKED_AGAIN_MS : pauseMs);
-      if (!locked) pauseMs = Math.min(AGAIN_MS_MOST, pauseMs * 2);
+      await this.#pause(Math.min(pauseMs, locked ? LOCKED_AGAIN_MS : AGAIN_MS_MOST));
+      pauseMs *= 2;
     }
   }
 
@@ -173,6 +171,7 @@ export class Shard implements RoomShard {
     this.#actor.send({ type: "fenced" });
     this.#actor.send({ type: "recovered" });
     this.#mine = true;
+    this.#passed = undefined;
     for (const room of heads.keys()) this.#host.wake(room);
     this.#host.owned(this);
     return "owned";
@@ -184,7 +183,7 @@ export class Shard implements RoomShard {
     this.#mine = false;
     this.#holding.forget();
     this.#host.yielded(this);
-    this.#reopenAll([]);
+    this.#reopenAll(this.#appends.abandon());
   }
 
   /**
@@ -200,12 +199,11 @@ export class Shard implements RoomShard {
     try {
       const late = this.#pause(LET_GO_MS).then(() => true);
       // What is appended is answered before the lock goes; what is only decided is decided again by the receiver.
-      while (this.#inFlight && going()) {
-        const landed = new Promise<false>((resolve) => this.#landing.push(() => resolve(false)));
-        if (await Promise.race([landed, late])) return undefined;
+      while (this.#appends.busy && going()) {
+        if (await Promise.race([this.#appends.landed().then(() => false), late])) return undefined;
       }
       const lease = going() ? await this.#holding.get() : undefined;
-      if (!lease || !going() || this.#inFlight) return undefined;
+      if (!lease || !going() || this.#appends.busy) return undefined;
       this.#actor.send({ type: "prepare" });
       this.#actor.send({ type: "handedOver" });
       this.#known.forget();
@@ -218,8 +216,12 @@ export class Shard implements RoomShard {
 
   /** Hands over, the receiver's half: takes the lock over, and owns the shard. False when the lock is another's. */
   async receive(lock: string): Promise<boolean> {
-    if (this.#mine || !(await this.#holding.adopt(lock))) return false;
-    await this.own();
+    if (this.#mine) return false;
+    // The same pass again: the lock is adopted already, or is being.
+    if (this.#passed?.lock !== lock) this.#passed = { lock, adopted: this.#holding.adopt(lock).catch(() => false) };
+    const passed = this.#passed;
+    if (await passed.adopted) await this.own();
+    else if (this.#passed === passed) this.#passed = undefined;
     return this.#mine;
   }
 
@@ -235,7 +237,7 @@ export class Shard implements RoomShard {
 
   /** Whether nothing of the shard is on its way to the hot log. */
   get still(): boolean {
-    return !this.#inFlight && this.#turn.length === 0;
+    return !this.#appends.busy && this.#turn.length === 0;
   }
 
   /** The term that the hot log has in force for the shard; a lower one says that it lost data (rule 7). */
@@ -258,9 +260,7 @@ export class Shard implements RoomShard {
   async admitted(room: string): Promise<void> {
     await this.ready;
     // What was on its way under the term before is part of the log or is not; only then the head is known.
-    if (this.#inFlight && this.#inFlightTerm !== this.term) {
-      await new Promise<void>((resolve) => this.#landing.push(resolve));
-    }
+    if (this.#appends.term !== this.term) await this.#appends.landed();
     const before = this.#settling.get(room);
     if (!before) return;
     await before.settled();
@@ -269,81 +269,27 @@ export class Shard implements RoomShard {
 
   touch(room: Room): void {
     this.#turn.push(room);
-    if (this.#turn.length === 1 && !this.#inFlight) this.#host.flushSoon(this);
+    if (this.#turn.length === 1 && !this.#appends.busy) this.#host.flushSoon(this);
   }
 
   /** Sends what was decided to the hot log. */
   flush(): void {
-    if (this.#inFlight || this.#turn.length === 0) return;
+    if (this.#appends.busy || this.#turn.length === 0) return;
     const rooms = this.#turn;
     this.#turn = [];
-    const packs: Pack[] = [];
-    const sent: Sent[] = [];
-    for (const room of rooms) {
-      const { pack, postings } = room.takePack();
-      packs.push(pack);
-      sent.push({ room, postings });
-    }
-    this.#inFlight = true;
-    this.#inFlightTerm = this.term;
-    this.#append(packs, sent);
+    this.#appends.send(this.term, rooms);
   }
 
-  #append(packs: readonly Pack[], sent: readonly Sent[]): void {
-    this.#host.bus.append(this.id, this.#inFlightTerm, packs).then(
-      (answer) => this.#answered(answer, packs, sent),
-      (error: unknown) => {
-        // The outcome is unknown: the same packs under the same term, until it is known (step 4).
-        this.#host.log.warn({ shard: this.id, err: error }, "an append was not answered; asking again");
-        this.#host.clock.after(AGAIN_MS, () => this.#append(packs, sent));
-      },
-    );
-  }
-
-  #answered(answer: AppendAnswer, packs: readonly Pack[], sent: readonly Sent[]): void {
-    this.#inFlight = false;
+  #answered({ answer, term, packs, sent }: Appended): void {
     if (answer === "stale" || answer === "lost") {
-      const now = this.#inFlightTerm === this.term;
-      this.#restart(sent, now ? { why: `an append was ${answer}`, lossy: answer === "lost" } : undefined);
-      return this.#landed();
+      const now = term === this.term;
+      return this.#restart(sent, now ? { why: `an append was ${answer}`, lossy: answer === "lost" } : undefined);
     }
-    this.#publish(packs);
-    const now = this.#host.clock.monotonic();
-    const faulty: Sent[] = [];
-    for (const one of sent) {
-      try {
-        this.#accepted(one, now);
-      } catch (error) {
-        this.#host.log.error({ shard: this.id, room: one.room.id, err: error }, "a pack met a fault of ours");
-        faulty.push(one);
-      }
-    }
+    const faulty = show(this.#host, packs, sent);
+    for (const { room } of sent) if (room.status === "closed" && room.pending > 0) this.#settling.set(room.id, room);
     // The writer has nothing of these: their next opening finds them in the hot log.
     if (faulty.length > 0) this.#restart(faulty, undefined);
-    this.#landed();
     if (this.#turn.length > 0) this.#host.flushSoon(this);
-  }
-
-  #accepted({ room, postings }: Sent, now: number): void {
-    for (const item of postings) this.#host.counters.delivery.observe((now - item.decidedAt) / 1_000);
-    room.onAccepted(postings);
-    if (room.status === "closed" && room.pending > 0) this.#settling.set(room.id, room);
-  }
-
-  /** After a fault of ours each room by itself: who had its pack already takes it for old news. */
-  #publish(packs: readonly Pack[]): void {
-    try {
-      this.#host.bus.publish(packs);
-    } catch (error) {
-      this.#host.log.error({ shard: this.id, err: error }, "a publish met a fault of ours");
-      if (packs.length > 1) for (const pack of packs) this.#publish([pack]);
-    }
-  }
-
-  #landed(): void {
-    const landing = this.#landing;
-    this.#landing = [];
-    for (const resolve of landing) resolve();
   }
 
   lost(term: number, why: string): void {

@@ -83,6 +83,7 @@ function granted({ connection, subscription, audience, receipt, from, at }: Gran
   }
   if (subscription.kind === "signals") {
     subscription.state = "live";
+    node.audiences.crowds.listening(subscription.subject);
     return link.attach(subscription);
   }
   const claims = connection.claims as Claims;

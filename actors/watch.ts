@@ -124,8 +124,9 @@ export class Watch {
         const now = audience.position ?? ORIGIN;
         if (!same(now, here) || same(accepted, here)) return;
         if (accepted.offset > here.offset) return audience.fill();
-        const another = accepted.offset === here.offset;
-        if (another || (head.offset < here.offset && term >= here.term)) return audience.lost(accepted);
+        // An owner of a lower term knows less than this node.
+        const below = head.offset < here.offset || accepted.offset === here.offset;
+        if (below && term >= here.term) return audience.lost(accepted);
         this.#asked.delete(audience);
       },
       (error: unknown) => {

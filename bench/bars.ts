@@ -33,6 +33,10 @@ export const BARS: readonly Stated[] = [
   { scenario: "rest", name: "history page of 50, p99 at half of saturation", bar: { on: "confab", most: 10 } },
   { scenario: "growth", name: "10 to 10,000 rooms", bar: { on: "ratio", most: GROWTH_MOST } },
   { scenario: "growth", name: "100 to 19,000 connections", bar: { on: "ratio", most: GROWTH_MOST } },
+  { scenario: "stores", name: "node CPU per durable SEND", bar: { on: "ratio", most: 1.6 } },
+  { scenario: "stores", name: "fan-out, window 1", bar: { on: "ratio", least: FAN_OUT_LEAST } },
+  { scenario: "stores", name: "fan-out, window 16", bar: { on: "ratio", least: FAN_OUT_LEAST } },
+  { scenario: "stores", name: "p99 with MongoDB stopped", bar: { on: "ratio", most: 1.5 } },
   { scenario: "soak", name: "memory, last fifth to second fifth", bar: { on: "confab", most: 1.05 } },
 ];
 

@@ -22,6 +22,8 @@ export interface Comparison {
   readonly rounds: number;
   /** How much one message counts in the figure: 1, or the receivers of each. */
   readonly weight: number;
+  /** Whom Confab is measured against, where that is not the bare server. */
+  readonly rival?: string;
 }
 
 /** Latency at a rate, to be measured on both. */
@@ -113,7 +115,7 @@ export function ratiosOf(ours: readonly number[], theirs: readonly number[]): nu
 
 /** Saturates both in turn and makes one figure of their rates. */
 export async function compare(confab: Crowd, bare: Crowd, wish: Comparison): Promise<Figure> {
-  const { scenario, name, unit, rounds, weight } = wish;
+  const { scenario, name, unit, rounds, weight, rival } = wish;
   const [ours, theirs] = await inTurn(
     rounds,
     () => confab.run(wish.run),
@@ -126,12 +128,13 @@ export async function compare(confab: Crowd, bare: Crowd, wish: Comparison): Pro
     scenario,
     name,
     unit,
+    ...(rival === undefined ? {} : { rival }),
     confab: median(rates(ours)),
     bare: median(rates(theirs)),
     ratio: median(ratios),
     spread: { confab: spread(rates(ours)), ratio: spread(ratios) },
     bar: barOf(scenario, name),
-    faults: [...faults("Confab", ours), ...faults("bare", theirs)],
+    faults: [...faults("Confab", ours), ...faults(rival ?? "bare", theirs)],
     facts: { ...factsOf(ours, theirs, weight), perCpuRatio: median(ratiosOf(theirs.map(cost), ours.map(cost))) },
   };
 }

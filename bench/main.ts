@@ -17,8 +17,9 @@ import { rest } from "./scenarios/rest.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
 import { slow } from "./scenarios/slow.ts";
 import { soak } from "./scenarios/soak.ts";
+import { stores } from "./scenarios/stores.ts";
 
-const SCENARIOS: readonly Scenario[] = [ceiling, fanout, peers, chat, connect, idle, growth, slow, rest, soak];
+const SCENARIOS: readonly Scenario[] = [ceiling, fanout, peers, chat, connect, idle, growth, slow, rest, stores, soak];
 
 const HELP = `npm run bench -- [options]
   --quick            shorter and coarser, a look rather than a claim; written to a file only with --json

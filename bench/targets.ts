@@ -26,11 +26,12 @@ export interface Target {
 
 /**
  * Starts Confab on its embedded stores in an empty folder; only the rate limit that any load would meet is off.
- * @param limits - further settings, where a load would meet another limit.
+ * @param limits - further settings, where a load would meet another limit or the stores are others; tokens are signed
+ *   with `JWT_SECRET` where it is among them.
  */
 export async function startConfab(limits: Readonly<Record<string, string>> = {}): Promise<Target> {
   const port = await freePort();
-  const secret = randomBytes(32).toString("hex");
+  const secret = limits["JWT_SECRET"] ?? randomBytes(32).toString("hex");
   const server = start({
     script: "engine/main.js",
     core: SERVER_CORE,
@@ -41,6 +42,7 @@ export async function startConfab(limits: Readonly<Record<string, string>> = {})
       JWT_SECRET: secret,
       LOG_LEVEL: "warn",
       LIMIT_SENDS_PER_SECOND: "0",
+      LIMIT_CONNECTS_PER_SECOND: "0",
       ...limits,
     },
   });

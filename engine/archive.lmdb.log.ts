@@ -68,6 +68,8 @@ export class EntryLogs {
   #settling: Generation | undefined;
   #running: Promise<void> | undefined;
   #open = true;
+  /** Times that a generation could not be settled. */
+  settleFailures = 0;
   /** Entries published since the start. */
   #inserted = 0;
   /** Batches in a transaction that is not committed yet. */
@@ -296,6 +298,7 @@ export class EntryLogs {
       this.#settling = undefined;
     } catch {
       // The entries are durable in the journal and readable from memory; `insert` refuses beyond the bound.
+      this.settleFailures++;
     }
   }
 

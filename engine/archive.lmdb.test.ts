@@ -172,7 +172,8 @@ test(
   "Where the disk becomes full within a batch, its first parts are stored, and nothing after the first that is not.",
   onSmallDisk,
   async () => {
-    const archive = await openLmdbArchive({ folder: join(small, "parts") });
+    const folder = join(small, "parts");
+    const archive = await openLmdbArchive({ folder });
     const makeRoom = await leave(12_582_912);
     const log = largeLog("a", 250);
     await assert.rejects(archive.insert([...log, sampleEntry("b", 1)]), StoreFailure);
@@ -185,8 +186,24 @@ test(
     await makeRoom();
     assert.deepEqual(await archive.insert(log.slice(stored)), { stored: 250 - stored, conflict: false });
     await archive.close();
+    await rm(folder, { recursive: true });
   },
 );
+
+test("A disk too full to settle on is counted, and what was stored is there all the same.", onSmallDisk, async () => {
+  const folder = join(small, "settling");
+  const archive = await openLmdbArchive({ folder, settle });
+  const makeRoom = await leave(4_194_304);
+  // It finds the space that it takes, and settling does not find any.
+  assert.deepEqual(await archive.insert(largeLog("a", 60)), { stored: 60, conflict: false });
+  await archive.close();
+  assert.equal(archive.settleFailures, 1);
+  await makeRoom();
+  const again = await openLmdbArchive({ folder });
+  assert.equal((await again.head("a"))?.offset, 60);
+  await again.close();
+  await rm(folder, { recursive: true });
+});
 
 test("Parts hold all entries in their order, each as many as fit into a transaction.", () => {
   const sizes = fc.array(fc.nat(BYTES_PER_COMMIT_MAX + 1_000_000), { maxLength: 40 });

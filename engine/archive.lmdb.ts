@@ -28,8 +28,14 @@ export interface LmdbArchiveOptions {
   readonly settle?: SettleLimits;
 }
 
+/** The embedded archive, and how its housekeeping does. */
+export interface EmbeddedArchive extends Archive {
+  /** Times that entries stayed in the journal, as they could not be moved to their rooms' places. */
+  readonly settleFailures: number;
+}
+
 /** Opens or makes the embedded archive. Rejects with `StoreFailure` when it cannot be opened. */
-export async function openLmdbArchive(options: LmdbArchiveOptions): Promise<Archive> {
+export async function openLmdbArchive(options: LmdbArchiveOptions): Promise<EmbeddedArchive> {
   try {
     const store = new LmdbStore({ folder: join(options.folder, "archive"), tables: TABLES });
     return new LmdbArchive(store, new EntryLogs(store, options.settle));
@@ -38,7 +44,7 @@ export async function openLmdbArchive(options: LmdbArchiveOptions): Promise<Arch
   }
 }
 
-class LmdbArchive implements Archive {
+class LmdbArchive implements EmbeddedArchive {
   readonly #store: LmdbStore;
   readonly #logs: EntryLogs;
   readonly #records: ArchiveRecords;
@@ -47,6 +53,10 @@ class LmdbArchive implements Archive {
     this.#store = store;
     this.#logs = logs;
     this.#records = new ArchiveRecords(store);
+  }
+
+  get settleFailures(): number {
+    return this.#logs.settleFailures;
   }
 
   claimTerm(shard: number, node: string, nonce: string): Promise<number> {

@@ -270,6 +270,7 @@ function relations(config: Config): readonly (readonly [boolean, string])[] {
       "ACCESS_TOKEN_SECONDS must be at most REFRESH_TOKEN_SECONDS: a refresh token outlives the access tokens it buys.",
     ],
     atMost("sendsPerSecond", "sendsBurst", "a burst holds at least the SENDs of one second"),
+    atMost("connectsPerSecond", "connectsBurst", "a burst holds at least the handshakes of one second"),
     atMost("userHeaders", "headers", "stored headers are headers of the frame"),
     atMost("headerBytes", "frameOverheadBytes", "one header line is part of the header block"),
     atMost("bodyBytes", "transactionBytes", "one SEND fits a transaction"),

@@ -7,7 +7,7 @@ import { NativeFanout } from "./fanout.ts";
 import { BREAKER, StoreStats } from "./guard.stats.ts";
 import { POLICIES, type StoreName } from "./policy.ts";
 
-async function lines(stores: readonly StoreStats[]): Promise<string[]> {
+async function lines(stores: readonly StoreStats[], embedded?: { readonly settleFailures: number }): Promise<string[]> {
   const { node } = await Stage.open({});
   node.writer.retries = 3;
   const families = metricFamilies({
@@ -18,6 +18,7 @@ async function lines(stores: readonly StoreStats[]): Promise<string[]> {
     parts: () => [],
     hashesWaiting: () => 0,
     stores,
+    embedded,
   });
   return (await createMetrics(families).render()).body.split("\n");
 }
@@ -71,4 +72,9 @@ test("Batches of an archive that is not guarded count as retries all the same.",
   const found = await lines([]);
   assert.ok(found.includes('confab_store_retries_total{store="archive"} 3'));
   assert.ok(!found.some((line) => line.startsWith("confab_store_up{")));
+});
+
+test("Entries that stayed in the journal are counted where there is one, and else there were none.", async () => {
+  assert.ok((await lines([])).includes("confab_store_settle_failures_total 0"));
+  assert.ok((await lines([], { settleFailures: 2 })).includes("confab_store_settle_failures_total 2"));
 });

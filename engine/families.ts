@@ -16,6 +16,10 @@ export interface MetricSources {
   readonly parts: () => readonly Sample[];
   /** Passwords waiting for a hash. */
   readonly hashesWaiting: () => number;
+  /** Of a bus that is shared: how long a word takes through it, ms, and words it had to drop. */
+  readonly wire?: { readonly lagMs: number | undefined; readonly wordsDropped: number } | undefined;
+  /** The archive in the data folder. */
+  readonly embedded?: { readonly settleFailures: number } | undefined;
   /** Counts of the stores that are guarded. */
   readonly stores?: readonly StoreStats[];
 }
@@ -31,6 +35,7 @@ export function metricFamilies(sources: MetricSources): readonly Family[] {
     ...trafficFamilies(sources),
     ...storeFamilies(sources),
     ...callFamilies(sources),
+    ...clusterFamilies(sources),
   ];
 }
 
@@ -121,7 +126,7 @@ function trafficFamilies({ node }: MetricSources): readonly Family[] {
   ];
 }
 
-function storeFamilies({ node, hashesWaiting }: MetricSources): readonly Family[] {
+function storeFamilies({ node, hashesWaiting, embedded }: MetricSources): readonly Family[] {
   const { writer, markers, speaker } = node;
   return [
     {
@@ -142,6 +147,11 @@ function storeFamilies({ node, hashesWaiting }: MetricSources): readonly Family[
       "confab_store_oldest_seconds",
       "Age of the oldest entry that waits for the store.",
       () => writer.oldestMs() / 1_000,
+    ),
+    counter(
+      "confab_store_settle_failures_total",
+      "Times that stored entries could not be moved from the embedded archive's journal.",
+      () => embedded?.settleFailures ?? 0,
     ),
     {
       name: "confab_queue_depth",
@@ -167,6 +177,46 @@ function storeFamilies({ node, hashesWaiting }: MetricSources): readonly Family[
         return perWord(states);
       },
     },
+  ];
+}
+
+/** This node among the others. */
+function clusterFamilies({ node, wire }: MetricSources): readonly Family[] {
+  const { cluster, counters, lines, landings, calls } = node;
+  return [
+    gauge("confab_nodes", "Nodes that live, as this one has heard.", () => Math.max(1, cluster.peers.living.length)),
+    gauge("confab_shards_owned", "Shards whose rooms live here.", () => node.shards.filter(({ mine }) => mine).length),
+    gauge("confab_shards_unowned", "Shards of which no owner is known.", () => cluster.unowned),
+    counter("confab_shard_owner_changes_total", "Changes of a shard's owner heard of.", () => cluster.owners.moves),
+    {
+      name: "confab_handover_seconds",
+      help: "Shards given away: from the last decision here to the new owner's word.",
+      type: "histogram",
+      read: () => counters.moves,
+    },
+    gauge("confab_lines", "Rooms owned elsewhere with SENDs of this node under way.", () => lines.size),
+    gauge("confab_forwarding", "SENDs under way to other nodes.", () => lines.waiting),
+    gauge("confab_forwarding_bytes", "Bytes of these.", () => lines.bytes),
+    counter("confab_forwarded_total", "SENDs sent to other nodes.", () => counters.forwarded),
+    counter("confab_forwarded_again_total", "SENDs sent to other nodes once more.", () => counters.resent),
+    gauge("confab_landings", "Lines of other nodes that end here.", () => landings.size),
+    {
+      name: "confab_calls_total",
+      help: "Questions between nodes, by what became of them.",
+      type: "counter",
+      labels: ["what"],
+      read: () => Object.entries(calls.counts).map(([what, value]) => ({ labels: [what], value })),
+    },
+    gauge(
+      "confab_bus_lag_seconds",
+      "How long a word through the bus takes; 0 where it is not shared.",
+      () => (wire?.lagMs ?? 0) / 1_000,
+    ),
+    counter(
+      "confab_bus_words_dropped_total",
+      "Words to other nodes that the bus could not take.",
+      () => wire?.wordsDropped ?? 0,
+    ),
   ];
 }
 

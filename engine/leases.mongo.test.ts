@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
+import { after, type TestContext, test } from "node:test";
 import type { Collection, Db } from "mongodb";
 import { StoreFailure } from "../actors/codes.ts";
 import { leasesConformance } from "../actors/leases.conformance.ts";
@@ -71,7 +71,7 @@ function suite(server: StoreServer): void {
   after(() => server.close());
   let opened = 0;
 
-  async function openTwo(): Promise<Two> {
+  async function openTwo(t?: TestContext): Promise<Two> {
     const url = `${server.url}leases${opened++}`;
     const archives = [
       await openMongoArchive({ url, log: SILENT }),
@@ -82,6 +82,7 @@ function suite(server: StoreServer): void {
       await archives[0].db.collection<HoldingDocument>(LEASES).updateMany({}, { $set: { until: 1 } });
     };
     const close = async (): Promise<void> => void (await Promise.all(archives.map((archive) => archive.close())));
+    t?.after(close);
     return { archives, first, second, expire, close };
   }
 
@@ -90,8 +91,8 @@ function suite(server: StoreServer): void {
     return { first, second: closing(second, close), now: () => systemClock.monotonic(), expire };
   });
 
-  test("A lease is given up half a second before its holding runs out, by the server's clock.", async () => {
-    const { archives, first, close } = await openTwo();
+  test("A lease is given up half a second before its holding runs out, by the server's clock.", async (t) => {
+    const { archives, first } = await openTwo(t);
     const before = systemClock.monotonic();
     const lease = await first.acquire(1);
     assert.ok(lease && lease.untilMs >= before + LEASE_MS - 500);
@@ -99,11 +100,10 @@ function suite(server: StoreServer): void {
     const held = await archives[0].db.collection<HoldingDocument>(LEASES).findOne({});
     const runsOut = systemClock.monotonic() + (held as HoldingDocument).until - Number(localTime);
     assert.ok(lease.untilMs <= runsOut - 500 + 2, `${lease.untilMs} is too near to ${runsOut}`);
-    await close();
   });
 
-  test("Of a shard that passes from hand to hand the last holding is kept, and no others.", async () => {
-    const { archives, first, second, close } = await openTwo();
+  test("Of a shard that passes from hand to hand the last holding is kept, and no others.", async (t) => {
+    const { archives, first, second } = await openTwo(t);
     for (let round = 0; round < 5; round++) {
       for (const leases of [first, second]) {
         const lease = await leases.acquire(7);
@@ -117,11 +117,10 @@ function suite(server: StoreServer): void {
       .map(({ _id }) => _id)
       .toArray();
     assert.deepEqual(ids, ["7.0000000000000010"]);
-    await close();
   });
 
-  test("Who slept between its look and its claim holds nothing when others have held the shard meanwhile.", async () => {
-    const { archives, first, second, close } = await openTwo();
+  test("Who slept between its look and its claim holds nothing when others have held the shard meanwhile.", async (t) => {
+    const { archives, first, second } = await openTwo(t);
     const [mine, theirs] = archives;
     // It sees the shard free, and others hold it twice before its insert arrives.
     const sleeper = nodeOf(
@@ -137,11 +136,10 @@ function suite(server: StoreServer): void {
     const holdings = theirs.db.collection<HoldingDocument>(LEASES);
     const [highest] = await holdings.find().sort({ _id: -1 }).limit(1).toArray();
     assert.match(highest?.value ?? "", /^node-1\//);
-    await close();
   });
 
-  test("While MongoDB is away a lock cannot be asked for, and that is a failure of the store.", async () => {
-    const { first, close } = await openTwo();
+  test("While MongoDB is away a lock cannot be asked for, and that is a failure of the store.", async (t) => {
+    const { first, close } = await openTwo(t);
     const lease = await first.acquire(1);
     assert.ok(lease);
     await close();

@@ -80,7 +80,7 @@ interface Upgrade {
 function upgrade({ response, request, context }: Upgrade, options: SocketOptions): void {
   response.onAborted(() => undefined);
   const origin = request.getHeader("origin");
-  const closedTo = options.edge.node.closedTo;
+  const closedTo = options.edge.node.admission.enter();
   if (closedTo) {
     countCode(options.edge.node.counters.refusals, closedTo);
     response.writeStatus("503 Service Unavailable").writeHeader("retry-after", "1").end();

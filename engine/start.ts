@@ -12,6 +12,7 @@ import type { Clock } from "../actors/clock.ts";
 import { countAnswer } from "../actors/counters.ts";
 import { ChatService } from "../actors/messages.ts";
 import { Node } from "../actors/node.ts";
+import { RoutedChat } from "../actors/routed.ts";
 import { Health } from "../ops/health.ts";
 import { createMetrics, type Metrics } from "../ops/metrics.ts";
 import { systemClock } from "./clock.ts";
@@ -40,7 +41,7 @@ export interface Running {
 export interface RestParts {
   readonly config: Config;
   readonly log: Logger;
-  readonly chat: ChatService;
+  readonly chat: RoutedChat;
   readonly administration: NodeAdministration;
   readonly identity: Identity;
   readonly health: Health;
@@ -103,8 +104,10 @@ async function serve(config: Config, { log, buildRest, stores, name }: Opened): 
     health,
     hashesWaiting: identity.hashesWaiting,
     stores: stores.stats,
+    wire: stores.wire,
+    embedded: stores.embedded,
   });
-  const chat = new ChatService(node, randomUUID);
+  const chat = new RoutedChat(node, new ChatService(node, randomUUID));
   const administration = new NodeAdministration(node, (user, token) => identity.accounts.revoke(user, token));
   const onAnswer = (status: number, ms: number): void => countAnswer(node.counters, status, ms);
   const fastify = await buildRest({ config, log, chat, administration, identity, health, metrics, onAnswer });
@@ -190,6 +193,8 @@ interface Measured {
   readonly health: Health;
   readonly hashesWaiting: () => number;
   readonly stores: readonly StoreStats[];
+  readonly wire: Stores["wire"];
+  readonly embedded: Stores["embedded"];
 }
 
 function metricsOf({ health, ...sources }: Measured): Metrics {

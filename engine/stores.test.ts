@@ -160,11 +160,12 @@ test("A start while PostgreSQL is away lets nobody in until the revoked tokens w
   assert.deepEqual(await last.stop(), { code: 0, signal: null }, "it also ends before it was ready");
 });
 
-test("A second process on the same stores is refused in a full sentence, and the first goes on.", async (t) => {
+test("A second process on the same MongoDB and Redis with accounts of its own is refused, and the first goes on.", async (t) => {
   const stores = await kit(t);
   if (!stores) return;
-  const server = await running(t, stores.env);
-  const rival = await spawnServer({ env: stores.env });
+  const { DATABASE_URL: _, ...env } = stores.env;
+  const server = await running(t, env);
+  const rival = await spawnServer({ env });
   t.after(() => rival.remove());
   assert.deepEqual(await within(rival.exited, 20_000, "The end of the rival"), { code: 1, signal: null });
   assert.match(rival.lines.join("\n"), /Another Confab process uses the stores of REDIS_URL/);

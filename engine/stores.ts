@@ -9,9 +9,9 @@ import { MemoryLeases, MemoryLeaseTable } from "../actors/leases.memory.ts";
 import type { Leases } from "../actors/leases.ts";
 import type { Log } from "../actors/log.ts";
 import { GENERAL } from "../actors/service.ts";
-import { openLmdbArchive } from "./archive.lmdb.ts";
+import { type EmbeddedArchive, openLmdbArchive } from "./archive.lmdb.ts";
 import { openMongoArchive, type SharedArchive } from "./archive.mongo.ts";
-import { openRedis } from "./bus.redis.ts";
+import { openRedis, type RedisFigures } from "./bus.redis.ts";
 import type { Config } from "./config.ts";
 import { openLmdbDirectory } from "./directory.lmdb.ts";
 import { openPgDirectory } from "./directory.pg.ts";
@@ -32,6 +32,10 @@ export interface Stores {
   readonly shards: number;
   /** What is known of each store that is a server; the embedded ones are not watched. */
   readonly stats: readonly StoreStats[];
+  /** How the wire between nodes does, where there is one. */
+  readonly wire: RedisFigures | undefined;
+  /** The archive in the data folder, where it is there. */
+  readonly embedded: Pick<EmbeddedArchive, "settleFailures"> | undefined;
   close(): Promise<void>;
 }
 
@@ -63,6 +67,8 @@ class Opening {
   readonly #open: (() => Promise<void>)[] = [];
   readonly #stats: StoreStats[] = [];
   #mongo: SharedArchive | undefined;
+  #wire: RedisFigures | undefined;
+  #embedded: EmbeddedArchive | undefined;
 
   constructor(config: Config, host: StoresHost) {
     this.#config = config;
@@ -87,7 +93,8 @@ class Opening {
     const shards = await archive.shardCount(this.#config.shards);
     const { bus, leases } = await this.#bus(shards);
     await archive.createRoom({ ...GENERAL, createdAt: clock.now() });
-    return { archive, directory, bus, leases, shards, stats: this.#stats, close: () => this.close() };
+    const [stats, wire, embedded] = [this.#stats, this.#wire, this.#embedded];
+    return { archive, directory, bus, leases, shards, stats, wire, embedded, close: () => this.close() };
   }
 
   /** The data folder, where anything is kept in it. */
@@ -104,10 +111,15 @@ class Opening {
     const { dataDir, mongodbUrl } = this.#config;
     const archive =
       mongodbUrl === undefined
-        ? await openLmdbArchive({ folder: dataDir })
+        ? await this.#openLmdb(dataDir)
         : guardArchive(await this.#openMongo(mongodbUrl), this.#parts("archive"));
     this.#open.push(() => archive.close());
     return archive;
+  }
+
+  async #openLmdb(folder: string): Promise<EmbeddedArchive> {
+    this.#embedded = await openLmdbArchive({ folder });
+    return this.#embedded;
   }
 
   async #openMongo(url: string): Promise<SharedArchive> {
@@ -130,7 +142,7 @@ class Opening {
   }
 
   async #bus(shards: number): Promise<{ bus: Bus; leases: Leases }> {
-    const { redisUrl, mongodbUrl, limits } = this.#config;
+    const { redisUrl, mongodbUrl, databaseUrl, limits } = this.#config;
     const { log, clock, name } = this.#host;
     if (redisUrl === undefined) {
       // Beside an archive of others the hot log of whoever was there before counts as lost: rooms store their
@@ -142,11 +154,14 @@ class Opening {
     }
     const redis = await openRedis({ url: redisUrl, log, shards, limits, clock, node: name });
     this.#open.push(() => redis.close());
+    this.#wire = redis.bus;
     const bus = guardBus(redis.bus, this.#parts("bus"));
     this.#open.push(() => bus.close());
     const leases = guardLeases(redis.leases, this.#parts("leases"));
     this.#open.push(() => leases.close());
-    await this.#alone(leases, shards, `the ${mongodbUrl === undefined ? "store" : "stores"} of REDIS_URL`);
+    // Many nodes share all of their stores; where one is a process's own, another would lack what is in it.
+    const many = mongodbUrl !== undefined && databaseUrl !== undefined;
+    if (!many) await this.#alone(leases, shards, `the ${mongodbUrl === undefined ? "store" : "stores"} of REDIS_URL`);
     return { bus, leases };
   }
 

@@ -3,10 +3,8 @@ import type { Entry } from "../entry.ts";
 import { memberOf } from "../room.state.ts";
 import { place } from "../promises.checks.ts";
 
-/** A message of one who is no member of a private room at that offset. Rooms without a first admin are public. */
+/** An entry of one who is no member at that offset of a private room's log. */
 export function accessBreach(log: readonly Entry[]): string | undefined {
-  const first = log[0] && memberOf(log[0]);
-  if (first?.role !== "admin") return undefined;
   const members = new Set<string>();
   for (const entry of log) {
     const member = memberOf(entry);

@@ -2,6 +2,7 @@
  * What a cluster promised (design 2, protocol), judged on what its stores and clients saw. The first breach
  * stays; nothing is thrown into the engine, which might take it for a fault of its own.
  */
+import { Buffer } from "node:buffer";
 import type { Pack } from "../bus.ts";
 import type { Entry, Position } from "../entry.ts";
 import { checkLog, checkOnce, checkOrder, checkStored, type Asked, place } from "../promises.checks.ts";
@@ -27,6 +28,8 @@ export class Judge implements Witness {
   readonly #logs = new Map<string, Entry[]>();
   readonly #streams: Stream[] = [];
   readonly #sent: Sent[] = [];
+  /** Private rooms: only members may write there. */
+  readonly closedRooms = new Set<string>();
   /** The hot log lost data. */
   lossy = false;
   /** The first breach. */
@@ -169,12 +172,22 @@ export class Judge implements Witness {
       this.#holds(() => checkOrder(log));
       this.#holds(() => checkOnce(log, asked));
       this.#holds(() => checkStored(log, asked));
-      const access = accessBreach(log);
+      const access = this.closedRooms.has(room) ? accessBreach(log) : undefined;
       if (access !== undefined) this.breaks(access);
     }
     for (const stream of this.#streams) {
       const broken = stream.judge(logs.get(stream.room) ?? [], { lossy: this.lossy });
       if (broken !== undefined) this.breaks(broken);
+    }
+  }
+
+  /** Tells the logs as they are stored, for the story of a run that broke. */
+  tellLogs(): void {
+    for (const [room, log] of this.#logs) {
+      for (const { offset, term, event, sender, key, body } of log) {
+        const text = event === "message" ? Buffer.from(body).toString() : event;
+        this.#story.say("log", `${room} ${offset}.${term} ${sender} ${key}: ${text}`);
+      }
     }
   }
 

@@ -70,7 +70,7 @@ export class Session implements Link {
 
   #arrive(): void {
     const { process } = this;
-    if (process.state !== "up" || process.node.closedTo !== undefined) {
+    if (process.state !== "up" || process.node.admission.enter() !== undefined) {
       this.#nodeOpen = false;
       return this.#toClient(() => this.#close("refused"));
     }

@@ -53,7 +53,7 @@ function unsettled(world: World): string | undefined {
   for (const { name, node } of alive) {
     if (node.writer.entries > 0) return `${name} has ${node.writer.entries} entries that are not stored`;
     if (node.markers.pending > 0) return `${name} has ${node.markers.pending} markers that are not written`;
-    if (node.lines.waiting > 0) return `${name} has ${node.lines.waiting} SENDs on their way to others`;
+    if (node.lines.waiting > 0) return `${name} has ${node.lines.waiting} SENDs in ${node.lines.size} lines to others`;
   }
   for (const shard of alive[0]?.node.shards ?? []) {
     const owners = alive.filter(({ node }) => node.shards[shard.id]?.mine).map(({ name }) => name);

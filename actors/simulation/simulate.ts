@@ -38,6 +38,7 @@ export async function simulate(seed: number, options: SimulateOptions = {}): Pro
     world.judge.breaks(`a fault of ours: ${(error as Error).stack}`);
   }
   const { judge, story, time } = world;
+  if (judge.breach !== undefined) judge.tellLogs();
   return {
     seed,
     breach: judge.breach,

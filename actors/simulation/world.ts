@@ -154,7 +154,9 @@ export class World implements PersonHost {
         ({ id }) => {
           made++;
           this.rooms.push(id);
-          if (type === "private") this.clerk.opened(id, [USERS[0], ...others]);
+          if (type !== "private") return;
+          this.judge.closedRooms.add(id);
+          this.clerk.opened(id, [USERS[0], ...others]);
         },
         (error: Error) => this.judge.breaks(`a room could not be made: ${error.message}`),
       );

@@ -91,7 +91,7 @@ function StatusLine({ state }: { state: State }): JSX.Element {
   }, [desk, done]);
   const status = statusOf(wire, catching, now);
   return (
-    <div class={`status ${status.tone}`}>
+    <div class={`status ${status.tone}`} title={wire.kind === "up" ? `Connected to the node ${wire.node}` : undefined}>
       <span class="shown" aria-hidden="true">
         {status.shown}
       </span>

@@ -112,9 +112,9 @@ test("Pauses double up to a bound and have jitter over their upper half.", () =>
 
 test("The state of the connection reads as a person expects.", () => {
   assert.equal(statusOf({ kind: "waiting", retryAt: 3_000 }, undefined, 100).shown, "Offline — reconnecting in 3 s");
-  assert.equal(statusOf({ kind: "up" }, { total: 12, left: 12 }, 0).shown, "Catching up: 12 messages");
-  assert.equal(statusOf({ kind: "up" }, { total: 1, left: 0 }, 0).shown, "Live — caught up on 1 message");
-  assert.equal(statusOf({ kind: "up" }, undefined, 0).shown, "Live");
+  assert.equal(statusOf({ kind: "up", node: "n1" }, { total: 12, left: 12 }, 0).shown, "Catching up: 12 messages");
+  assert.equal(statusOf({ kind: "up", node: "n1" }, { total: 1, left: 0 }, 0).shown, "Live — caught up on 1 message");
+  assert.equal(statusOf({ kind: "up", node: "n1" }, undefined, 0).shown, "Live");
   assert.equal(typingText(["Ann", "Ben", "Cho"]), "Several people are typing…");
   assert.deepEqual([initials("Ann Okafor"), initials("  "), initials("𝒳")], ["AO", "?", "𝒳"]);
   assert.ok(hueOf("anything") < 6);

@@ -12,7 +12,8 @@ export type WireState =
   | { readonly kind: "connecting" }
   /** Next try at `retryAt`, ms since 1970. */
   | { readonly kind: "waiting"; readonly retryAt: number }
-  | { readonly kind: "up" };
+  /** `node`: which of many serves this page. */
+  | { readonly kind: "up"; readonly node: string };
 
 /** Why a connection ended: the `code` of the ERROR frame, or empty, and the WebSocket close code. */
 export interface Goodbye {
@@ -142,13 +143,13 @@ export class Wire {
     client.onWebSocketClose = (event: { code?: number }) => {
       if (this.#client === client) this.#lost({ code, close: event.code ?? 1006 });
     };
-    client.onConnect = () => {
-      if (this.#client === client) this.#connected(client, user);
+    client.onConnect = (frame) => {
+      if (this.#client === client) this.#connected(client, user, frame.headers["node"] ?? "");
     };
     client.activate();
   }
 
-  #connected(client: Client, user: string): void {
+  #connected(client: Client, user: string, node: string): void {
     this.#up = true;
     this.#upAt = Date.now();
     const heard = (tell: (message: IMessage) => void) => (message: IMessage) => {
@@ -156,7 +157,7 @@ export class Wire {
     };
     client.subscribe("/user/queue/errors", heard(this.#events.refused), { id: IDS.errors });
     client.subscribe(`/queue/user.${user}`, heard(this.#events.notice), { id: IDS.user });
-    this.#events.state({ kind: "up" });
+    this.#events.state({ kind: "up", node });
     this.#events.up();
   }
 

@@ -74,12 +74,13 @@ export function sendFrame(destination: string, body: string, receipt?: string): 
   return `SEND\ndestination:${destination}\n${wanted}content-type:text/plain\n\n${body}\0`;
 }
 
-/** An HS256 token that Confab accepts: `sub`, `name`, `iat`, `exp` (an hour from now). [RFC 7519] */
-export function signToken(secret: string, subject: string): string {
+/** An HS256 token that Confab accepts: `sub`, `name`, `groups`, `iat`, `exp` (an hour from now). [RFC 7519] */
+export function signToken(secret: string, subject: string, groups: readonly string[] = []): string {
   const encode = (part: object): string => Buffer.from(JSON.stringify(part)).toString("base64url");
   const seconds = Math.floor(Date.now() / 1_000);
   const head = encode({ alg: "HS256", typ: "JWT" });
-  const claims = encode({ sub: subject, name: subject, iat: seconds, exp: seconds + 3_600 });
+  const who = { sub: subject, name: subject, ...(groups.length > 0 ? { groups } : {}) };
+  const claims = encode({ ...who, iat: seconds, exp: seconds + 3_600 });
   const signature = createHmac("sha256", secret).update(`${head}.${claims}`).digest("base64url");
   return `${head}.${claims}.${signature}`;
 }

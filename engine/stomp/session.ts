@@ -137,7 +137,7 @@ export class Session implements Link {
 
   connected(user: string): void {
     const headers = ["version", this.version, "heart-beat", this.heartbeat, "server", this.edge.banner];
-    headers.push("session", this.connection.id, "user-name", user);
+    headers.push("session", this.connection.id, "user-name", user, "node", this.edge.node.name);
     this.#now(encodeFrame("CONNECTED", headers, NO_BYTES, this.version));
   }
 

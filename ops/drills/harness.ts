@@ -134,6 +134,11 @@ export class Server {
     return this.#child.pid ?? 0;
   }
 
+  /** What this process wrote, and those restarted from it, in turn: the newest lines of each. */
+  get lives(): readonly (readonly string[])[] {
+    return [this.lines, ...(this.#successor?.lives ?? [])];
+  }
+
   /** Resolves when the server listens; rejects with its output when it ends instead. */
   async ready(): Promise<this> {
     const early = this.exited.then((exit) => {

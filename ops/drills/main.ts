@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 import { StoreMissing } from "../stores/process.ts";
 import type { Violation } from "./checker.ts";
 import { churnDrill } from "./churn.ts";
+import { CLUSTER_DRILLS } from "./cluster.ts";
 import { crashDrill } from "./crash.ts";
 import { STORES_DRILLS } from "./stores.ts";
 
@@ -36,6 +37,7 @@ const DRILLS: Readonly<Record<string, () => Promise<Violation[]>>> = {
       () => drill({ seed, kills: Number(values.kills), say }),
     ]),
   ),
+  ...Object.fromEntries(Object.entries(CLUSTER_DRILLS).map(([name, drill]) => [name, () => drill({ seed, say })])),
 };
 
 /** Whether every promise was kept; a drill that was skipped kept them unless all are required. */

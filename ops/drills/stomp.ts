@@ -140,7 +140,10 @@ export class StompClient {
   static async open(wsUrl: string, options: OpenOptions = {}): Promise<StompClient> {
     const client = new StompClient(wsUrl, options);
     const open = new Promise<void>((resolve) => client.socket.once("open", () => resolve()));
-    await within(Promise.race([open, client.closed]), 10_000, "The WebSocket handshake");
+    await within(Promise.race([open, client.closed]), 10_000, "The WebSocket handshake").catch((error: Error) => {
+      client.socket.terminate();
+      throw error;
+    });
     if (client.#closing) throw client.#fault ?? new Error(`The handshake ended with ${client.#closing.code}.`);
     return client;
   }
@@ -148,7 +151,10 @@ export class StompClient {
   /** Opens the WebSocket and connects with a token (none when undefined); throws the ERROR if refused. */
   static async connected(wsUrl: string, token: string | undefined, options?: OpenOptions): Promise<StompClient> {
     const client = await StompClient.open(wsUrl, options);
-    await client.connect(token);
+    await client.connect(token).catch((error: Error) => {
+      client.socket.terminate();
+      throw error;
+    });
     return client;
   }
 

@@ -1,0 +1,17 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Stage } from "./node.fixture.ts";
+
+test("A process that stood still reads what came meanwhile before it ends silent connections.", async () => {
+  const stage = await Stage.open();
+  const [alive, silent] = [stage.connect("alice"), stage.connect("bob")];
+  for (const { connection } of [alive, silent]) connection.silenceMs = 5_000;
+  const monotonic = stage.clock.monotonic.bind(stage.clock);
+  stage.clock.monotonic = () => monotonic() + 60_000;
+  await stage.clock.advance(600);
+  assert.deepEqual([alive.open, silent.open], [true, true]);
+  // What waited in the sockets.
+  alive.connection.seenAt = stage.clock.monotonic();
+  await stage.clock.advance(1_000);
+  assert.deepEqual([alive.open, silent.open], [true, false]);
+});

@@ -1,0 +1,122 @@
+/**
+ * The stores that many nodes share: Redis, PostgreSQL and FerretDB (for MongoDB), run by a process of their own that
+ * ends with this one, and Confab on them.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { availableParallelism } from "node:os";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { CLIENT_CORE, canPin } from "./process.ts";
+import { startConfab, type Target } from "./targets.ts";
+import { cpuSeconds } from "./usage.ts";
+
+const MAIN = fileURLToPath(new URL("../ops/stores/main.js", import.meta.url));
+/** A core of their own where there is a third one; else they share that of the load clients, and never the servers'. */
+const STORES_CORE = availableParallelism() > 2 ? 2 : CLIENT_CORE;
+/**
+ * Shards of the data set. A start claims a term of each, and FerretDB reads all terms ever claimed on every claim: with
+ * the default of 256 a start takes longer than what is measured. The shards' number is in no way of a message.
+ */
+const SHARDS = 8;
+const STORED_LIMIT_MS = 60_000;
+const POLL_MS = 50;
+
+/** The settings that lead a node to the three servers; each server goes by the name of its setting. */
+const NAMES = ["DATABASE_URL", "MONGODB_URL", "REDIS_URL"] as const;
+export type StoreName = (typeof NAMES)[number];
+
+/** Lets `ms` pass. */
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** The three servers. */
+export class SharedStores {
+  readonly #process: ChildProcess;
+  readonly #urls: Readonly<Record<StoreName, string>>;
+  readonly #pids: Readonly<Record<StoreName, number>>;
+  readonly #secret = randomBytes(32).toString("hex");
+
+  private constructor(process: ChildProcess, line: string) {
+    const { pids, ...urls } = JSON.parse(line) as Record<StoreName, string> & { pids: Record<StoreName, number> };
+    this.#process = process;
+    this.#urls = urls;
+    this.#pids = pids;
+  }
+
+  /** Starts them, empty. Rejects with what their process says when one can not be had. */
+  static async start(): Promise<SharedStores> {
+    const command = [process.execPath, MAIN, "--json", "--until-stdin-ends"];
+    const [file = "", ...args] = canPin ? ["taskset", "-c", String(STORES_CORE), ...command] : command;
+    // Its stdin is a pipe from here, which closes however this process ends: nothing is left running.
+    const child = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"] });
+    let words = "";
+    child.stderr.on("data", (bytes: Buffer) => {
+      words += bytes.toString();
+    });
+    const ended = once(child, "exit").then(() => {
+      throw new Error(`the stores could not be started: ${words.trim() || "no reason given"}`);
+    });
+    const [line] = (await Promise.race([once(createInterface(child.stdout), "line"), ended])) as [string];
+    ended.catch(() => undefined);
+    return new SharedStores(child, line);
+  }
+
+  /** Starts a node on them. All nodes on them take the same tokens. */
+  confab(): Promise<Target> {
+    return startConfab({ ...this.#urls, SHARDS: String(SHARDS), JWT_SECRET: this.#secret });
+  }
+
+  /** CPU seconds that a server has used; of PostgreSQL without those of the processes that it started. */
+  cpuSeconds(store: StoreName): number {
+    return cpuSeconds(this.#pids[store]);
+  }
+
+  /** SIGSTOP: connections stay open and nothing is answered. */
+  halt(store: StoreName): void {
+    process.kill(this.#pids[store], "SIGSTOP");
+  }
+
+  /** SIGCONT. */
+  resume(store: StoreName): void {
+    process.kill(this.#pids[store], "SIGCONT");
+  }
+
+  /** Ends the servers and removes their folders; to be called after the nodes on them have ended. */
+  async end(): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    const gone = once(this.#process, "exit");
+    this.#process.stdin?.end();
+    await gone;
+  }
+}
+
+/** Runs a scenario on stores of its own, and ends what it started on them and then them. */
+export async function onStores<T>(work: (stores: SharedStores, nodes: Target[]) => Promise<T>): Promise<T> {
+  const stores = await SharedStores.start();
+  const nodes: Target[] = [];
+  try {
+    return await work(stores, nodes);
+  } finally {
+    await Promise.all(nodes.map((node) => node.end()));
+    await stores.end();
+  }
+}
+
+/** The values of a metric of a node, by the value of its only label; by the empty text where it has none. */
+export async function metric({ port }: Target, name: string): Promise<ReadonlyMap<string, number>> {
+  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+  const series = text.matchAll(new RegExp(`^${name}(?:\\{\\w+="([^"]*)"\\})? (\\S+)$`, "gm"));
+  return new Map([...series].map(([, label = "", value]) => [label, Number(value)]));
+}
+
+/** Waits until a node has stored all that it accepted; throws when that takes too long. */
+export async function allStored(node: Target): Promise<void> {
+  const deadline = performance.now() + STORED_LIMIT_MS;
+  while (((await metric(node, "confab_queue_depth")).get("entries") ?? 0) > 0) {
+    if (performance.now() > deadline) throw new Error("what was accepted is not stored yet");
+    await pause(POLL_MS);
+  }
+}

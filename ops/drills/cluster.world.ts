@@ -1,0 +1,319 @@
+/**
+ * What every drill of many nodes runs on: PostgreSQL, FerretDB (for MongoDB) and Redis as processes of their
+ * own, up to three nodes on all of them, and hundreds of people with a real connection each, spread over the
+ * nodes. Few people talk, steadily; all write down what they were promised and shown, and the checker judges.
+ */
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { StoreProxy } from "../stores/proxy.ts";
+import type { Violation } from "./checker.ts";
+import { type Door, Ledger, Person, roomOf } from "./cluster.person.ts";
+import { pause } from "./crash.ts";
+import { eventually, makeRoom, must, type Server, signToken, startServer, tokenFor } from "./harness.ts";
+import type { Pace } from "./participant.ts";
+import { Random } from "./random.ts";
+import { type StoreServers, startStores } from "./stores.world.ts";
+
+/** What a drill of many nodes is told. */
+export interface ClusterOptions {
+  readonly seed: number;
+  readonly say: (line: string) => void;
+}
+
+/** What a drill begins with. */
+export interface Shape {
+  readonly nodes: number;
+  /** Whether there are rooms in which pauses can be measured. */
+  readonly probes?: boolean;
+  /** Whether there is a proxy between each node and Redis. */
+  readonly proxies?: boolean;
+}
+
+/** People, of whom each has a connection. */
+const PEOPLE = 312;
+/**
+ * Rooms of many people: everybody is in two of them. Few rooms and few messages: FerretDB reads the whole
+ * collection on every look, an opening looks five times, and a takeover would measure FerretDB instead of us.
+ */
+const ROOMS = 12;
+/** Of them, those that are private. */
+const PRIVATE_ROOMS = 2;
+/** Small rooms in which somebody speaks every few ms while a pause is measured, and people in each. */
+const PROBES = 8;
+const PROBE_PEOPLE = 3;
+/** Two people of every room talk, at this pace. */
+const PACE: Pace = { lowMs: 2_000, highMs: 4_000 };
+/** How fast they talk where a pause is measured. */
+const RAPID: Pace = { lowMs: 40, highMs: 40 };
+/** Pause between two people who connect at the start, ms. */
+const APART_MS = 5;
+
+/**
+ * Shards of the data set. Each owning claims a term, and FerretDB reads all terms ever claimed on each claim:
+ * with the default of 256 a takeover would measure FerretDB and nothing of ours.
+ */
+const SHARDS = 8;
+
+/** How long everybody may take to be connected at the start, and a node to listen, ms. */
+const CONNECTED_MS = 30_000;
+const START_MS = 30_000;
+/** How long shards may take until every node knows the same owners; how long that must last, ms. */
+const BALANCED_MS = 20_000;
+const STEADY_MS = 1_200;
+/** Pause between two looks at all nodes, ms. */
+export const LOOK_MS = 200;
+/** How long new messages may stay without a receipt once everything is back, ms. */
+const GOES_ON_MS = 15_000;
+
+/** A node at its place: the process of now, and what stands between it and Redis. */
+export interface Place {
+  readonly at: number;
+  readonly redis: StoreProxy | undefined;
+  server: Server;
+  /** The name of the process of now; every process has one of its own. */
+  name: string;
+}
+
+/** Claims that open the administrators' REST. */
+export const ADMIN = signToken({ sub: "administrator", name: "Administrator", groups: ["confab-admin"] });
+
+interface NodeJson {
+  readonly node: string;
+  readonly here: boolean;
+}
+
+interface ShardJson {
+  readonly owner?: string;
+  readonly term: number;
+}
+
+/** The stores, the nodes, the people, and what was broken so far. */
+export class ClusterWorld {
+  readonly stores: StoreServers;
+  readonly random: Random;
+  readonly ledger = new Ledger();
+  /** Broken promises that the checker cannot know of. */
+  readonly broken: Violation[] = [];
+  /** By their place in `places`; one that left for good is no more among them. */
+  readonly places: Place[] = [];
+  /** All rooms, and of them those in which pauses are measured. */
+  rooms: readonly string[] = [];
+  probes: readonly string[] = [];
+  people: readonly Person[] = [];
+  /** Set by a drill that takes data from Redis: only then may a client be told `recovered: false`. */
+  redisLost = false;
+  /** Room → the highest term shown. */
+  readonly terms = new Map<string, number>();
+  readonly #shape: Shape;
+  readonly #say: (line: string) => void;
+  readonly #startedAt = performance.now();
+  /** Everything that must be ended. */
+  readonly #servers: Server[] = [];
+  readonly #proxies: StoreProxy[] = [];
+
+  private constructor(stores: StoreServers, shape: Shape, options: ClusterOptions) {
+    this.stores = stores;
+    this.#shape = shape;
+    this.random = new Random(options.seed);
+    this.#say = options.say;
+    this.ledger.listeners.add((_, item) => {
+      const room = roomOf(item);
+      if (item.term > (this.terms.get(room) ?? 0)) this.terms.set(room, item.term);
+    });
+  }
+
+  /**
+   * Starts the stores, the nodes and the people, hands them to `drill`, and ends everything after it.
+   * @throws StoreMissing when a server can not be had.
+   */
+  static async run<T>(options: ClusterOptions, shape: Shape, drill: (world: ClusterWorld) => Promise<T>): Promise<T> {
+    const stores = await startStores();
+    const world = new ClusterWorld(stores, shape, options);
+    try {
+      for (let at = 0; at < shape.nodes; at++) await world.addNode();
+      await world.#populate();
+      return await drill(world);
+    } catch (error) {
+      await world.keepLogs();
+      throw error;
+    } finally {
+      for (const person of world.people) person.hush();
+      await Promise.all(world.people.map((person) => person.leave("cut")));
+      await Promise.all(world.#servers.map((server) => server.remove()));
+      await Promise.all(world.#proxies.map((proxy) => proxy.close()));
+      await Promise.all([stores.postgres, stores.ferretdb, stores.redis].map((server) => server.close()));
+    }
+  }
+
+  say(line: string): void {
+    const seconds = ((performance.now() - this.#startedAt) / 1_000).toFixed(1).padStart(6);
+    this.#say(`  ${seconds} s  ${line}`);
+  }
+
+  break(rule: string, what: string): void {
+    this.broken.push({ rule, what });
+    this.say(`BROKEN ${rule}: ${what}`);
+  }
+
+  /** Starts one more node, and waits until it is ready. */
+  async addNode(): Promise<Place> {
+    const { postgres, ferretdb, redis } = this.stores;
+    const proxy = this.#shape.proxies ? await StoreProxy.open(redis.place.port) : undefined;
+    if (proxy) this.#proxies.push(proxy);
+    const env = {
+      DATABASE_URL: postgres.url,
+      MONGODB_URL: `${ferretdb.url.replace(/\/$/, "")}/confab`,
+      REDIS_URL: proxy?.through(redis.url) ?? redis.url,
+      SHARDS: String(SHARDS),
+      LOG_LEVEL: "warn",
+      LIMIT_SENDS_PER_SECOND: "0",
+    };
+    const server = await startServer({ env, startTimeoutMs: START_MS });
+    this.#servers.push(server);
+    const place: Place = { at: this.places.length, redis: proxy, server, name: await nameOf(server) };
+    this.places.push(place);
+    this.say(`node ${place.at} is ${place.name}; listens after ${Math.round(server.startMs)} ms`);
+    return place;
+  }
+
+  /** Starts a new process at the place of one that has ended, and waits until it is ready. */
+  async replace(place: Place): Promise<void> {
+    place.server = await place.server.restart().ready();
+    place.name = await nameOf(place.server);
+    this.say(`node ${place.at} is ${place.name} now; listens after ${Math.round(place.server.startMs)} ms`);
+  }
+
+  async #populate(): Promise<void> {
+    const ids = Array.from({ length: PEOPLE }, (_, at) => `person-${at}`);
+    const [server] = this.places.map((place) => place.server) as [Server];
+    const members = Array.from({ length: ROOMS }, () => [] as string[]);
+    // Two rooms each, so that any two rooms share people.
+    for (const [at, id] of ids.entries())
+      for (const room of [at % ROOMS, (Math.floor(at / ROOMS) + at * 5 + 1) % ROOMS])
+        if (!members[room]?.includes(id)) members[room]?.push(id);
+    const probes = Array.from({ length: this.#shape.probes ? PROBES : 0 }, (_, at) => ids.slice(at * PROBE_PEOPLE, (at + 1) * PROBE_PEOPLE));
+    const of = new Map<string, string[]>(ids.map((id) => [id, []]));
+    const made: string[] = [];
+    for (const [at, inside] of [...members, ...probes].entries()) {
+      const type = at < PRIVATE_ROOMS ? "private" : "public";
+      const others = type === "private" ? inside.slice(1) : [];
+      const room = await makeRoom(server, tokenFor(inside[0] as string), { name: `room ${at}`, type, members: others });
+      for (const id of inside) of.get(id)?.push(room);
+      made.push(room);
+    }
+    this.rooms = made;
+    this.probes = made.slice(ROOMS);
+    const { ledger } = this;
+    const choose = (): Door => this.#door();
+    this.people = ids.map(
+      (id) => new Person({ id, rooms: of.get(id) ?? [], choose, ledger, random: this.random.fork() }),
+    );
+    for (const person of this.people) {
+      person.start();
+      await pause(APART_MS);
+    }
+    const all = async () => this.people.every(({ node }) => node !== undefined) || undefined;
+    await eventually(all, CONNECTED_MS, "Everybody's connection");
+    for (const [at, inside] of members.entries())
+      for (const id of inside.slice(-2)) this.people[ids.indexOf(id)]?.talk(made[at] as string, PACE);
+    await this.goesOn("the start");
+  }
+
+  /** As a balancer without knowledge of their health would choose. */
+  #door(): Door {
+    const { at, server } = this.random.pick(this.places);
+    return { node: at, wsUrl: server.wsUrl };
+  }
+
+  /** Waits until every room but the probes has shown an entry said after now, to somebody on each node. */
+  async goesOn(after: string): Promise<void> {
+    const sinceMs = performance.now();
+    const quiet = new Set(this.rooms.filter((room) => !this.probes.includes(room)));
+    const receipts = new Map(this.people.map((person) => [person, person.receipts]));
+    const listener = (_: Person, item: { readonly id: string; readonly atMs: number }): unknown =>
+      quiet.delete(item.id.slice(0, item.id.indexOf(".")));
+    this.ledger.listeners.add(listener);
+    try {
+      const answered = (): boolean => [...receipts].some(([person, before]) => person.receipts > before);
+      await eventually(async () => (quiet.size === 0 && answered()) || undefined, GOES_ON_MS, "");
+      this.say(`${after}: every room goes on after ${Math.round(performance.now() - sinceMs)} ms`);
+    } catch {
+      this.break("stalled", `${GOES_ON_MS} ms after ${after} nothing new is shown in ${[...quiet].join(", ")}.`);
+    } finally {
+      this.ledger.listeners.delete(listener);
+    }
+  }
+
+  /** Waits until every node names the same living owners and that lasts; answers shard → name of the owner. */
+  async balanced(): Promise<readonly string[]> {
+    let last = "";
+    let sinceMs = performance.now();
+    const ask = async (): Promise<readonly string[] | undefined> => {
+      await pause(LOOK_MS);
+      const views = await Promise.all(this.places.map(({ server }) => shardsOf(server).catch(() => [])));
+      const owners = (views[0] ?? []).map(({ owner }) => owner ?? "");
+      const names = new Set(this.places.map(({ name }) => name));
+      const now = JSON.stringify(views.map((view) => view.map(({ owner, term }) => [owner, term])));
+      const agreed = views.every((view) => JSON.stringify(view.map(({ owner }) => owner ?? "")) === JSON.stringify(owners));
+      if (now !== last || !agreed || owners.length === 0 || !owners.every((owner) => names.has(owner))) {
+        sinceMs = performance.now();
+        last = now;
+      }
+      return performance.now() - sinceMs >= STEADY_MS ? owners : undefined;
+    };
+    return eventually(ask, BALANCED_MS, "Agreement on the owners").catch((error: Error) => {
+      this.break("unbalanced", `${error.message} Last: ${last}`);
+      return [];
+    });
+  }
+
+  /** The rooms that are awake at a node as their owner, each with the highest term shown. */
+  async roomsOf(place: Place): Promise<Map<string, number>> {
+    const request = `GET /api/admin/rooms?node=${place.name}&limit=200`;
+    const page = await must<{ items: readonly { id: string }[] }>(place.server, request, { token: ADMIN });
+    const own = page.items.filter(({ id }) => this.rooms.includes(id));
+    return new Map(own.map(({ id }) => [id, this.terms.get(id) ?? 0]));
+  }
+
+  /** People connected to a node. */
+  peopleAt(place: Place): readonly Person[] {
+    return this.people.filter(({ node }) => node === place.at);
+  }
+
+  /** In every probe room somebody who is connected to one of these nodes speaks every few ms; answers how to end it. */
+  probe(places: readonly Place[]): () => void {
+    const speakers = this.probes.map((room) => {
+      const inside = this.people.filter((person) => person.rooms.includes(room));
+      const speaker = inside.find(({ node }) => places.some(({ at }) => at === node)) ?? (inside[0] as Person);
+      speaker.talk(room, RAPID);
+      return { speaker, room };
+    });
+    return () => {
+      for (const { speaker, room } of speakers) speaker.hush(room);
+    };
+  }
+
+  /** Keeps what the nodes wrote in a folder, for whoever looks for the cause. */
+  async keepLogs(): Promise<void> {
+    const folder = await mkdtemp(join(tmpdir(), "confab-drill-logs-"));
+    for (const [at, server] of this.#servers.entries())
+      for (const [life, lines] of server.lives.entries())
+        await writeFile(join(folder, `node-${at}.${life}.log`), `${lines.join("\n")}\n`);
+    this.say(`what the nodes wrote is kept in ${folder}`);
+  }
+
+  async rest(pace: Pace): Promise<void> {
+    await pause(this.random.whole(pace.lowMs, pace.highMs));
+  }
+}
+
+/** What a node is called by its process. */
+async function nameOf(server: Server): Promise<string> {
+  const { items } = await must<{ items: readonly NodeJson[] }>(server, "GET /api/admin/nodes", { token: ADMIN });
+  return items.find(({ here }) => here)?.node ?? "";
+}
+
+async function shardsOf(server: Server): Promise<readonly ShardJson[]> {
+  return (await must<{ items: readonly ShardJson[] }>(server, "GET /api/admin/shards", { token: ADMIN })).items;
+}
