@@ -153,6 +153,7 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
     this.watch.stop();
     this.audiences.crowds.stop();
     this.guests.stop();
+    this.online.stop();
     this.lines.stop();
     this.speaker.flush();
     await this.#flush();
@@ -366,7 +367,8 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
       case "answers":
         return this.lines.onAnswers(from, word.lines);
       case "crowds":
-        return this.guests.onCrowds(from, word.crowds);
+        // Of a node that is not heard of, users would stay for ever.
+        return this.cluster.peers.has(from) ? this.guests.onCrowds(from, word.crowds) : undefined;
       case "whoIsThere":
         return this.audiences.crowds.onWhoIsThere(from, word.rooms);
       case "pass":

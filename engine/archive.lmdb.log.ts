@@ -92,9 +92,15 @@ export class EntryLogs {
   async insert(entries: readonly Entry[]): Promise<InsertOutcome> {
     if (this.#isOver()) await this.#makeRoom();
     const run: Run = { broken: false };
-    const parts = partsOf(entries).map((part) => this.#insertPart(part, run));
+    const [first, ...others] = partsOf(entries);
+    if (!first) return { stored: 0, conflict: false };
+    const begun = this.#insertPart(first, run);
     let stored = 0;
-    for (const count of await Promise.all(parts)) stored += count;
+    if (others.length === 0) stored = await begun;
+    else {
+      const all = [begun, ...others.map((part) => this.#insertPart(part, run))];
+      for (const count of await Promise.all(all)) stored += count;
+    }
     return { stored, conflict: stored < entries.length };
   }
 

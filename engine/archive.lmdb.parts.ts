@@ -13,8 +13,8 @@ export function partsOf(entries: readonly Entry[], bytesOf: (entry: Entry) => nu
   const parts: Part[] = [];
   let from = 0;
   let bytes = 0;
-  for (const [at, entry] of entries.entries()) {
-    const more = bytesOf(entry);
+  for (let at = 0; at < entries.length; at++) {
+    const more = bytesOf(entries[at] as Entry);
     const full = bytes + more > BYTES_PER_COMMIT_MAX || at - from === ROWS_PER_COMMIT_MAX;
     if (full && at > from) {
       parts.push({ entries: entries.slice(from, at), bytes });

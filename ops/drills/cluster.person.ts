@@ -158,6 +158,11 @@ export class Person {
     return this.#pending.size === 0;
   }
 
+  /** Whether the message of this key was answered. */
+  answered(key: string): boolean {
+    return this.#done.has(key);
+  }
+
   /** Messages without an answer. */
   get unanswered(): readonly Sending[] {
     return [...this.#pending.values()];
@@ -188,7 +193,7 @@ export class Person {
     clearTimeout(this.#talks.get(room));
     const speak = (): void => {
       this.#talks.set(room, setTimeout(speak, this.#random.whole(pace.lowMs, pace.highMs)));
-      if (this.#pending.size < PENDING_MOST) this.#say(room);
+      if (this.#pending.size < PENDING_MOST) this.say(room);
     };
     this.#talks.set(room, setTimeout(speak, this.#random.whole(0, pace.highMs)));
   }
@@ -301,7 +306,8 @@ export class Person {
     }
   }
 
-  #say(room: string): void {
+  /** Says something in a room once; answers its key. */
+  say(room: string): string {
     const key = `${this.id}-${++this.#said}`;
     const order = (this.#orders.get(room) ?? 0) + 1;
     this.#orders.set(room, order);
@@ -310,6 +316,7 @@ export class Person {
     this.#pending.set(key, message);
     this.#transmit(message);
     if (this.#random.chance(TWICE)) this.#transmit(message);
+    return key;
   }
 
   #transmit({ room, key, body }: Message): void {

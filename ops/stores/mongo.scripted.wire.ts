@@ -29,13 +29,13 @@ export interface WireRequest {
   readonly answered: boolean;
 }
 
-/** Cuts a connection's bytes into requests. */
-export class WireReader {
-  readonly #onRequest: (request: WireRequest) => void;
+/** Cuts a connection's bytes into messages, of either direction. */
+export class WireCutter {
+  readonly #onMessage: (message: Buffer) => void;
   #bytes = Buffer.alloc(0);
 
-  constructor(onRequest: (request: WireRequest) => void) {
-    this.#onRequest = onRequest;
+  constructor(onMessage: (message: Buffer) => void) {
+    this.#onMessage = onMessage;
   }
 
   read(bytes: Buffer): void {
@@ -45,24 +45,40 @@ export class WireReader {
       if (this.#bytes.length < length) return;
       const message = this.#bytes.subarray(0, length);
       this.#bytes = this.#bytes.subarray(length);
-      this.#onRequest(requestOf(message));
+      this.#onMessage(message);
     }
   }
 }
 
-function requestOf(message: Buffer): WireRequest {
+/** Cuts a connection's bytes into requests. */
+export class WireReader extends WireCutter {
+  constructor(onRequest: (request: WireRequest) => void) {
+    super((message) => onRequest(requestOf(message)));
+  }
+}
+
+/** Id of the request that a message answers; 0 when it answers none. */
+export function answersTo(message: Buffer): number {
+  return message.readInt32LE(8);
+}
+
+/**
+ * The request of a message, or an answer in OP_MSG, read alike. Numbers and binary values come as plain ones, with
+ * `exact` as the objects that lead to the same bytes again. Throws for another opcode.
+ */
+export function requestOf(message: Buffer, { exact = false }: { readonly exact?: boolean } = {}): WireRequest {
   const opcode = message.readInt32LE(12);
   const flags = message.readInt32LE(HEADER_BYTES);
   let body: Fields = {};
   let at = HEADER_BYTES + 4;
   if (opcode === OP_QUERY) {
-    body = document(message, message.indexOf(0, at) + 9);
+    body = document(message, message.indexOf(0, at) + 9, exact);
   } else if (opcode === OP_MSG) {
     while (at < message.length) {
       const kind = message[at++];
       const end = at + message.readInt32LE(at);
-      if (kind === 0) body = { ...body, ...document(message, at) };
-      else body = { ...body, ...sequence(message.subarray(0, end), at + 4) };
+      if (kind === 0) body = { ...body, ...document(message, at, exact) };
+      else body = { ...body, ...sequence(message.subarray(0, end), at + 4, exact) };
       at = end;
     }
   } else throw new Error(`The scripted MongoDB has no opcode ${opcode}.`);
@@ -72,15 +88,28 @@ function requestOf(message: Buffer): WireRequest {
   return { id: message.readInt32LE(4), opcode, name, body, answered };
 }
 
-function sequence(section: Buffer, start: number): Fields {
+function sequence(section: Buffer, start: number, exact: boolean): Fields {
   const nameEnd = section.indexOf(0, start);
   const documents: Fields[] = [];
-  for (let at = nameEnd + 1; at < section.length; at += section.readInt32LE(at)) documents.push(document(section, at));
+  for (let at = nameEnd + 1; at < section.length; at += section.readInt32LE(at))
+    documents.push(document(section, at, exact));
   return { [section.toString("utf8", start, nameEnd)]: documents };
 }
 
-function document(bytes: Buffer, at: number): Fields {
-  return BSON.deserialize(bytes.subarray(at, at + bytes.readInt32LE(at)), { promoteBuffers: true });
+function document(bytes: Buffer, at: number, exact: boolean): Fields {
+  const options = exact ? { promoteValues: false } : { promoteBuffers: true };
+  return BSON.deserialize(bytes.subarray(at, at + bytes.readInt32LE(at)), options);
+}
+
+/** The bytes of a command, in one section. */
+export function commandBytes(id: number, command: Fields): Buffer {
+  const body = BSON.serialize(command);
+  const bytes = Buffer.alloc(HEADER_BYTES + 5 + body.length);
+  bytes.writeInt32LE(bytes.length, 0);
+  bytes.writeInt32LE(id, 4);
+  bytes.writeInt32LE(OP_MSG, 12);
+  bytes.set(body, HEADER_BYTES + 5);
+  return bytes;
 }
 
 /** The bytes of an answer. */
