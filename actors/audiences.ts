@@ -113,12 +113,13 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
 
   /**
    * Grants in this turn, if the room is owned here, is awake, and the audience is at its head; answers where it
-   * granted. Throws the refusal.
+   * granted. `wanted` is where the client says it is. Throws the refusal.
    */
-  grantNow(audience: Audience, user: string): number | undefined {
+  grantNow(audience: Audience, user: string, wanted: Position): number | undefined {
     const room = this.#host.rooms.get(audience.room);
     if (!audience.position || room?.status !== "open" || !room.shard.holds) return undefined;
     if (audience.position.offset < room.state.accepted.offset) return undefined;
+    if (audience.position.offset < wanted.offset) return undefined;
     room.state.requireSight(user);
     return room.state.accepted.offset;
   }
@@ -126,8 +127,11 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
   /**
    * Grants once the owner said so, the audience is where the owner was then, and the room's packs are sure to
    * come; answers the offset from which on a removal holds. Rejects with the refusal.
+   *
+   * What a client saw elsewhere may be accepted before its owner has heard so: only a position beyond all that an
+   * owner of no lower term decided is none (rule 6).
    */
-  async grant(audience: Audience, user: string): Promise<number> {
+  async grant(audience: Audience, user: string, wanted: Position): Promise<number> {
     if (!isRoomId(audience.room)) throw new Refusal("room-not-found");
     const { bus, clock, remote } = this.#host;
     const untilMs = clock.monotonic() + OWNER_MS;
@@ -136,7 +140,9 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
       const before = audience.position;
       // Where this node owns the room, in the turn in which its head is read: what comes after it is published.
       const grant = await remote.grant(audience.room, user, ({ accepted }) => audience.grant(accepted));
-      if (await this.#catchUpTo(audience, grant, { before, untilMs })) return grant.accepted.offset;
+      const { accepted, head, term } = grant;
+      const early = wanted.offset > accepted.offset && (wanted.offset <= head.offset || term < wanted.term);
+      if (!early && (await this.#catchUpTo(audience, grant, { before, untilMs }))) return accepted.offset;
       if (clock.monotonic() >= untilMs) throw new Refusal("store-unavailable", undefined, 1_000);
       await pause(clock);
     }

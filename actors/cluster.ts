@@ -261,23 +261,28 @@ export class Cluster {
   }
 
   #give(shard: Shard, to: string): void {
-    if (this.#giving.has(shard.id) || this.#giving.size >= MOVED_AT_ONCE) return;
+    if (shard.state !== "owning" || this.#giving.has(shard.id) || this.#giving.size >= MOVED_AT_ONCE) return;
     this.#giving.add(shard.id);
-    this.#handOver(shard, to)
-      .catch((error: unknown) => this.#host.log.warn({ shard: shard.id, err: error }, "a shard was not handed over"))
-      .finally(() => {
+    this.#handOver(shard, to).then(
+      (moved) => {
         this.#giving.delete(shard.id);
-        // The next few, without waiting for the next beat.
-        if (this.#giving.size === 0) this.#balance();
-      });
+        // The next few, without waiting for the next beat; after one that failed the beat is soon enough.
+        if (moved && this.#giving.size === 0) this.#balance();
+      },
+      (error: unknown) => {
+        this.#giving.delete(shard.id);
+        this.#host.log.warn({ shard: shard.id, err: error }, "a shard was not handed over");
+      },
+    );
   }
 
-  async #handOver(shard: Shard, to: string): Promise<void> {
+  /** True when another owns it now. */
+  async #handOver(shard: Shard, to: string): Promise<boolean> {
     const { bus, clock, counters } = this.#host;
     const began = clock.monotonic();
     const { term } = shard;
     const lock = await shard.letGo();
-    if (lock === undefined) return;
+    if (lock === undefined) return false;
     for (let pass = 0; pass < PASSES && this.owners.of(shard.id) === undefined; pass++) {
       bus.tell(to, { kind: "pass", shard: shard.id, lock, term });
       const until = clock.monotonic() + PASS_AGAIN_MS;
@@ -286,9 +291,13 @@ export class Cluster {
         await Promise.race([this.owners.changed(), late]);
       }
     }
-    if (this.owners.of(shard.id) !== undefined) return counters.moves.observe((clock.monotonic() - began) / 1_000);
+    if (this.owners.of(shard.id) !== undefined) {
+      counters.moves.observe((clock.monotonic() - began) / 1_000);
+      return true;
+    }
     this.#host.log.warn({ shard: shard.id, to }, "a shard was not taken; it is owned here again");
     await shard.receive(lock);
+    return false;
   }
 
   /** Gives every shard away, if there is somebody to take them. */

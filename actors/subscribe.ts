@@ -33,8 +33,9 @@ export function openSubscription(connection: Connection, request: SubscribeReque
   const audience = node.audiences.of(subject);
   if (kind === "log") audience.logs++;
   else audience.signals++;
+  const wanted = from.kind === "after" ? from.position : ORIGIN;
   try {
-    const at = node.audiences.grantNow(audience, connection.user);
+    const at = node.audiences.grantNow(audience, connection.user, wanted);
     if (at !== undefined) return granted({ connection, subscription, audience, receipt, from, at });
   } catch (error) {
     endSubscription(connection, subscription);
@@ -43,7 +44,7 @@ export function openSubscription(connection: Connection, request: SubscribeReque
   // Its outcome is owed: a DISCONNECT waits for it.
   connection.pending++;
   node.audiences
-    .grant(audience, connection.user)
+    .grant(audience, connection.user, wanted)
     .then(
       (at) => {
         if (subscription.state !== "ended") granted({ connection, subscription, audience, receipt, from, at });

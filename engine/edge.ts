@@ -2,6 +2,7 @@
 import type { Limits } from "../actors/limits.ts";
 import type { Node } from "../actors/node.ts";
 import type { NativeFanout } from "./fanout.ts";
+import { CONNECTED_AS, encodeHeaders } from "./stomp/encoder.ts";
 import type { FrameParserOptions } from "./stomp/parser.ts";
 
 /** Anything with frames to send at the end of the turn. */
@@ -14,26 +15,36 @@ export class Edge {
   readonly node: Node;
   readonly fanout: NativeFanout;
   readonly parserOptions: FrameParserOptions;
-  /** The `server` header of CONNECTED. */
+  /** The lines of CONNECTED that name the server, escaped. */
   readonly banner: string;
+  /** The line of CONNECTED that names the node, escaped. */
+  readonly nodeLine: string;
   #waiting: Flushable[] = [];
+  #sessions = 0;
+  readonly #flush = (): void => {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const flushable of waiting) flushable.flush();
+  };
 
   constructor(node: Node, fanout: NativeFanout, options: { limits: Limits; version: string }) {
     this.node = node;
     this.fanout = fanout;
     const { bodyBytes, headerBytes, headers, frameOverheadBytes } = options.limits;
     this.parserOptions = { bodyBytes, headerBytes, headers, overheadBytes: frameOverheadBytes };
-    this.banner = `confab/${options.version}`;
+    this.banner = encodeHeaders(["server", `confab/${options.version}`], CONNECTED_AS);
+    this.nodeLine = encodeHeaders(["node", node.name], CONNECTED_AS);
+  }
+
+  /** A fresh connection id. A name and no secret: it grants nothing, and only administrators may use it. */
+  newId(): string {
+    this.#sessions++;
+    return `${this.node.name}-${this.#sessions.toString(36)}`;
   }
 
   /** Calls `flush` at the end of this turn: what one turn has for one socket leaves in one write. */
   flushLater(one: Flushable): void {
     this.#waiting.push(one);
-    if (this.#waiting.length > 1) return;
-    this.node.clock.endOfTurn(() => {
-      const waiting = this.#waiting;
-      this.#waiting = [];
-      for (const flushable of waiting) flushable.flush();
-    });
+    if (this.#waiting.length === 1) this.node.clock.endOfTurn(this.#flush);
   }
 }

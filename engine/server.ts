@@ -3,11 +3,12 @@ import uWS from "uWebSockets.js";
 import { countCode } from "../actors/counters.ts";
 import type { Edge } from "./edge.ts";
 import { bearerToken } from "./stomp/commands.ts";
-import { Session } from "./stomp/session.ts";
+import { addressText, Session } from "./stomp/session.ts";
 
 /** What a handshake leaves for the session. */
 interface Handshake {
-  readonly address: string;
+  /** The client's address as trusted proxies say it; undefined where the socket's own is meant. */
+  readonly address: string | undefined;
   readonly token: string | undefined;
   session: Session | undefined;
 }
@@ -17,10 +18,8 @@ export interface SocketOptions {
   readonly edge: Edge;
   /** Whether a browser of this origin may connect; asked only when the handshake names an origin. */
   readonly mayConnect: (origin: string, host: string) => boolean;
-  /** The client's address: the socket's, or what a trusted proxy says. */
+  /** The client's address: the socket's, or what a trusted proxy says. Asked only when the handshake names one. */
   readonly addressOf: (socket: string, forwarded: string) => string;
-  /** A fresh connection id. */
-  readonly newId: () => string;
 }
 
 /** Sub-protocols we know, best first. */
@@ -44,11 +43,11 @@ export function serveSockets(app: uWS.TemplatedApp, options: SocketOptions): voi
     upgrade: (response, request, context) => upgrade({ response, request, context }, options),
     open: (ws) => {
       const data = ws.getUserData();
-      const session = new Session(edge, ws as uWS.WebSocket<unknown>, { id: options.newId(), address: data.address });
+      const session = new Session(edge, ws as uWS.WebSocket<unknown>, data.address);
       session.connection.handshakeToken = data.token;
       data.session = session;
     },
-    message: (ws, message) => ws.getUserData().session?.receive(new Uint8Array(message)),
+    message: (ws, message) => ws.getUserData().session?.receive(Buffer.from(message)),
     pong: (ws) => {
       const { session } = ws.getUserData();
       if (session) session.connection.seenAt = edge.node.clock.monotonic();
@@ -78,7 +77,7 @@ interface Upgrade {
 }
 
 function upgrade({ response, request, context }: Upgrade, options: SocketOptions): void {
-  response.onAborted(() => undefined);
+  response.onAborted(nothing);
   const origin = request.getHeader("origin");
   const closedTo = options.edge.node.admission.enter();
   if (closedTo) {
@@ -93,22 +92,24 @@ function upgrade({ response, request, context }: Upgrade, options: SocketOptions
   }
   const offered = request.getHeader("sec-websocket-protocol");
   const known = offered === "" ? undefined : offered.split(",").map((part) => part.trim());
+  const protocol = known ? (SUBPROTOCOLS.find((name) => known.includes(name)) ?? "") : "";
   const authorization = request.getHeader("authorization");
   const token = authorization === "" ? request.getQuery("access_token") : bearerToken(authorization);
-  const socket = Buffer.from(response.getRemoteAddressAsText()).toString();
-  const data: Handshake = {
-    address: options.addressOf(socket, request.getHeader("x-forwarded-for")),
-    token: token || undefined,
-    session: undefined,
-  };
+  const forwarded = request.getHeader("x-forwarded-for");
+  const address =
+    forwarded === "" ? undefined : options.addressOf(addressText(response.getRemoteAddressAsText()), forwarded);
+  const data: Handshake = { address, token: token || undefined, session: undefined };
   response.upgrade(
     data,
     request.getHeader("sec-websocket-key"),
-    SUBPROTOCOLS.find((name) => known?.includes(name)) ?? "",
+    protocol,
     request.getHeader("sec-websocket-extensions"),
     context,
   );
 }
+
+/** The upgrade answers in the turn in which it is asked, so there is nothing to stop. */
+function nothing(): void {}
 
 /** Connections ended per slice of a drain, and the pause between slices, ms. */
 const SLICE = { connections: 500, pauseMs: 20 } as const;

@@ -6,6 +6,9 @@ export const HEARTBEAT: Uint8Array = Buffer.from("\n");
 
 const NO_BODY = new Uint8Array(0);
 
+/** CONNECT and CONNECTED are never escaped, as their reader does not know the version yet: they are written as this. */
+export const CONNECTED_AS: Version = "1.0";
+
 /**
  * A header name or value as it is written in a version [STOMP 1.2 Value Encoding]. 1.2 escapes `\r \n \c \\`,
  * 1.1 `\n \c \\`. What a version has no sequence for and would break the frame (NUL everywhere, CR in 1.1, CR and
@@ -29,11 +32,16 @@ function escapeName(name: string, version: Version): string {
   return version === "1.0" && escaped.includes(":") ? escaped.replaceAll(":", " ") : escaped;
 }
 
+/** A header line with its EOL. */
+export function encodeHeader(name: string, value: string, version: Version): string {
+  return `${escapeName(name, version)}:${escapeHeader(value, version)}\n`;
+}
+
 /** The header lines, each with its EOL, of flat name, value pairs. Fan-out makes them once for all its topics. */
 export function encodeHeaders(headers: readonly string[], version: Version): string {
   let lines = "";
   for (let i = 0; i + 1 < headers.length; i += 2) {
-    lines += `${escapeName(headers[i] as string, version)}:${escapeHeader(headers[i + 1] as string, version)}\n`;
+    lines += encodeHeader(headers[i] as string, headers[i + 1] as string, version);
   }
   return lines;
 }
@@ -59,6 +67,6 @@ export function assembleFrame(lines: string, body: Uint8Array = NO_BODY): Buffer
  * 1.0. The buffer may be a part of Node's pool: small frames that are kept for long should be copied.
  */
 export function encodeFrame(command: string, headers: readonly string[], body: Uint8Array, version: Version): Buffer {
-  const spoken = command === "CONNECTED" || command === "CONNECT" || command === "STOMP" ? "1.0" : version;
+  const spoken = command === "CONNECTED" || command === "CONNECT" || command === "STOMP" ? CONNECTED_AS : version;
   return assembleFrame(`${command}\n${encodeHeaders(headers, spoken)}`, body);
 }

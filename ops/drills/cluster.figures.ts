@@ -17,6 +17,14 @@ export function figure(values: readonly number[]): string {
 /** Whose hearing counts. */
 export type Counts = (person: Person, room: string) => boolean;
 
+/** What a meter of pauses heard, ms. */
+export interface Heard {
+  /** One for each listener and room that moved: from the last entry of one owner to the first of the next. */
+  readonly moved: readonly number[];
+  /** One for each listener and room: the longest between two entries of one owner. */
+  readonly quiet: readonly number[];
+}
+
 interface Track {
   term: number;
   lastMs: number;
@@ -25,10 +33,7 @@ interface Track {
   quiet: number;
 }
 
-/**
- * The pauses of rooms in which somebody speaks every few ms, one per listener: from the last entry of one owner
- * to the first of the next; and for comparison the longest pause between any two of the same.
- */
+/** The pauses of rooms in which somebody speaks every few ms. */
 export class PauseMeter {
   readonly #tracks = new Map<string, Track>();
   readonly #ledger: Ledger;
@@ -56,8 +61,8 @@ export class PauseMeter {
     track.lastMs = atMs;
   }
 
-  /** Ends; the pauses of rooms that moved, and the longest ones of all between two entries of one owner, ms. */
-  stop(): { readonly moved: readonly number[]; readonly quiet: readonly number[] } {
+  /** Ends; what was heard. */
+  stop(): Heard {
     this.#ledger.listeners.delete(this.#listener);
     const tracks = [...this.#tracks.values()];
     return {

@@ -110,7 +110,7 @@ export class Person {
   readonly faults: string[] = [];
   /** Ends of connections that this person did not bring about. */
   readonly endings: Ended[] = [];
-  /** Code of a refusal → how often. */
+  /** Command and code of a refusal → how often. */
   readonly refusals = new Map<string, number>();
   /** Why it could not connect → how often: the code of the refusal, or `unreachable`. */
   readonly turnedAway = new Map<string, number>();
@@ -135,6 +135,8 @@ export class Person {
   #node: number | undefined;
   #life: Promise<void> = Promise.resolve();
   #over = false;
+  /** Whether this end of the connection is its own doing. */
+  #own = false;
   #said = 0;
 
   constructor(options: PersonOptions) {
@@ -207,6 +209,12 @@ export class Person {
     }
   }
 
+  /** Cuts its own connection and comes back, to whichever node is chosen then. */
+  reconnect(): void {
+    this.#own = this.#client !== undefined;
+    this.#client?.socket.terminate();
+  }
+
   /** Goes for good: without a word, or by DISCONNECT, which answers when its RECEIPT came. */
   async leave(how: "cut" | "disconnect"): Promise<void> {
     this.hush();
@@ -225,7 +233,8 @@ export class Person {
         this.#connected(client, door);
         if (this.#over) client.socket.terminate();
         const ending = await client.closed;
-        if (!this.#over) this.endings.push({ ...ending, node: door.node });
+        if (!this.#over && !this.#own) this.endings.push({ ...ending, node: door.node });
+        this.#own = false;
       } catch (error) {
         // Nobody there, or not yet: it tries elsewhere.
         const code = /CONNECT was refused: (\S+)/.exec((error as Error).message)?.[1] ?? "unreachable";
@@ -325,11 +334,11 @@ export class Person {
   }
 
   #refused(headers: StompFrame["headers"]): void {
-    const code = headers.code ?? "";
-    this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
     const retryAfter = Number(headers["retry-after"] ?? RETRY_MS);
     const client = this.#client;
     const subscribe = /^s(\d+)$/.exec(headers["receipt-id"] ?? "")?.[1];
+    const what = `${subscribe === undefined ? "SEND" : "SUBSCRIBE"} ${headers.code}`;
+    this.refusals.set(what, (this.refusals.get(what) ?? 0) + 1);
     if (subscribe !== undefined) {
       setTimeout(() => client === this.#client && client && this.#subscribe(Number(subscribe)), retryAfter);
       return;

@@ -61,6 +61,8 @@ const START_MS = 30_000;
 /** How long shards may take until every node knows the same owners; how long that must last, ms. */
 const BALANCED_MS = 20_000;
 const STEADY_MS = 1_200;
+/** Time that a stopping node has, ms (design 6). */
+const STOP_MS = 10_000;
 /** Pause between two looks at all nodes, ms. */
 export const LOOK_MS = 200;
 /** How long new messages may stay without a receipt once everything is back, ms. */
@@ -226,11 +228,14 @@ export class ClusterWorld {
     return { node: at, wsUrl: server.wsUrl };
   }
 
-  /** Somebody who is connected says something in every room; waits until all of it is stored. */
-  async goesOn(after: string): Promise<void> {
+  /**
+   * Somebody who is connected, to this node if one is given, says something in every room; waits until all of it
+   * is stored.
+   */
+  async goesOn(after: string, place?: Place): Promise<void> {
     const sinceMs = performance.now();
     let open = this.rooms.map((room) => {
-      const person = this.inside(room, () => true);
+      const person = this.inside(room, (node) => place === undefined || node === place.at);
       return { room, person, key: person.say(room) };
     });
     const all = async (): Promise<true | undefined> => {
@@ -286,6 +291,47 @@ export class ClusterWorld {
   /** People connected to a node. */
   peopleAt(place: Place): readonly Person[] {
     return this.people.filter(({ node }) => node === place.at);
+  }
+
+  /** Any node that owns rooms, and these with the highest term shown in each. */
+  async anyOwner(): Promise<{ readonly place: Place; readonly rooms: ReadonlyMap<string, number> }> {
+    for (;;) {
+      const place = this.random.pick(this.places);
+      const rooms = await this.roomsOf(place);
+      if (rooms.size > 0) return { place, rooms };
+    }
+  }
+
+  /** Answers how to look later whether all these people kept their connection. */
+  keepsConnected(people: readonly Person[]): (during: string) => void {
+    const before = people.map(({ connections }) => connections);
+    return (during) => {
+      const lost = people.filter(({ connections, node }, at) => node === undefined || connections !== before[at]);
+      this.say(`${during}: ${people.length - lost.length} of ${people.length} people kept their connection`);
+      const codes = new Set(lost.map(({ endings }) => endings.at(-1)?.code));
+      if (lost.length > 0) this.break("disconnected", `${lost.length} people during ${during}: ${[...codes].join(", ")}.`);
+    };
+  }
+
+  /** SIGTERM of a node, which must end in order and in time and ask all its people to come back. */
+  async stopNode(place: Place): Promise<void> {
+    const going = this.peopleAt(place);
+    const before = going.map(({ endings }) => endings.length);
+    const sinceMs = performance.now();
+    const exit = await place.server.stop("SIGTERM", STOP_MS + 5_000);
+    const tookMs = Math.round(performance.now() - sinceMs);
+    await pause(LOOK_MS);
+    const told = going.filter((person, at) => person.endings.slice(before[at]).some(({ code }) => code === 1012));
+    this.say(`node ${place.at}: exit ${exit.code} after ${tookMs} ms, ${told.length} of ${going.length} told 1012`);
+    if (exit.code !== 0) this.break("exit", `SIGTERM ended node ${place.at} with ${exit.code ?? exit.signal}.`);
+    if (tookMs > STOP_MS) this.break("slow-stop", `SIGTERM of node ${place.at} took ${tookMs} ms.`);
+    if (told.length < going.length) this.break("untold", `${going.length - told.length} people were not told 1012.`);
+  }
+
+  /** SIGTERM of a node whose place stays empty. */
+  async removeNode(place: Place): Promise<void> {
+    this.places.splice(this.places.indexOf(place), 1);
+    await this.stopNode(place);
   }
 
   /** In every probe room somebody who is connected to one of these nodes speaks every few ms; answers how to end it. */

@@ -25,7 +25,7 @@ const isAppend = (bytes: Buffer): boolean => /person-\d+-\d+/.test(bytes.toStrin
 const spell = (world: StoresWorld, range: Pace): Promise<void> => pause(world.random.whole(range.lowMs, range.highMs));
 
 /** Puts the kept files of one folder in place of those of another; none when there is no folder to copy. */
-async function replaceData(from: string | undefined, to: string): Promise<void> {
+export async function replaceData(from: string | undefined, to: string): Promise<void> {
   for (const name of KEPT) {
     await rm(join(to, name), { recursive: true, force: true });
     // A server that never saved has no dump.

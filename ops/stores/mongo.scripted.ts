@@ -7,7 +7,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { BSON } from "mongodb";
 import { changed, type Fields, matches, sortedBy } from "./mongo.scripted.documents.ts";
-import { answerBytes, WireReader, type WireRequest } from "./mongo.scripted.wire.ts";
+import { answerBytes, requestOf, WireCutter, type WireRequest } from "./mongo.scripted.wire.ts";
 
 /** What goes wrong with one command. */
 export type MongoFault =
@@ -104,8 +104,8 @@ export class ScriptedMongo {
   #serve(socket: Socket): void {
     this.#sockets.add(socket);
     socket.on("close", () => this.#sockets.delete(socket)).on("error", () => socket.destroy());
-    const reader = new WireReader((request) => this.#meet(socket, request));
-    socket.on("data", (bytes: Buffer) => reader.read(bytes));
+    const cutter = new WireCutter((message) => this.#meet(socket, requestOf(message)));
+    socket.on("data", (bytes: Buffer) => cutter.read(bytes));
   }
 
   #meet(socket: Socket, request: WireRequest): void {

@@ -18,6 +18,9 @@ const HEADER_BYTES = 16;
 const REPLY_BYTES = 20;
 const MORE_TO_COME = 2;
 
+/** How numbers and binary values are read. */
+type Values = "plain" | "exact";
+
 /** A command as it came. */
 export interface WireRequest {
   readonly id: number;
@@ -50,35 +53,28 @@ export class WireCutter {
   }
 }
 
-/** Cuts a connection's bytes into requests. */
-export class WireReader extends WireCutter {
-  constructor(onRequest: (request: WireRequest) => void) {
-    super((message) => onRequest(requestOf(message)));
-  }
-}
-
 /** Id of the request that a message answers; 0 when it answers none. */
 export function answersTo(message: Buffer): number {
   return message.readInt32LE(8);
 }
 
 /**
- * The request of a message, or an answer in OP_MSG, read alike. Numbers and binary values come as plain ones, with
- * `exact` as the objects that lead to the same bytes again. Throws for another opcode.
+ * The request of a message, or an answer in OP_MSG, read alike. Numbers and binary values come as plain ones, or
+ * `exact`, as objects that lead to the same bytes again. Throws for another opcode.
  */
-export function requestOf(message: Buffer, { exact = false }: { readonly exact?: boolean } = {}): WireRequest {
+export function requestOf(message: Buffer, values: Values = "plain"): WireRequest {
   const opcode = message.readInt32LE(12);
   const flags = message.readInt32LE(HEADER_BYTES);
   let body: Fields = {};
   let at = HEADER_BYTES + 4;
   if (opcode === OP_QUERY) {
-    body = document(message, message.indexOf(0, at) + 9, exact);
+    body = document(message, message.indexOf(0, at) + 9, values);
   } else if (opcode === OP_MSG) {
     while (at < message.length) {
       const kind = message[at++];
       const end = at + message.readInt32LE(at);
-      if (kind === 0) body = { ...body, ...document(message, at, exact) };
-      else body = { ...body, ...sequence(message.subarray(0, end), at + 4, exact) };
+      if (kind === 0) body = { ...body, ...document(message, at, values) };
+      else body = { ...body, ...sequence(message.subarray(0, end), at + 4, values) };
       at = end;
     }
   } else throw new Error(`The scripted MongoDB has no opcode ${opcode}.`);
@@ -88,16 +84,16 @@ export function requestOf(message: Buffer, { exact = false }: { readonly exact?:
   return { id: message.readInt32LE(4), opcode, name, body, answered };
 }
 
-function sequence(section: Buffer, start: number, exact: boolean): Fields {
+function sequence(section: Buffer, start: number, values: Values): Fields {
   const nameEnd = section.indexOf(0, start);
   const documents: Fields[] = [];
   for (let at = nameEnd + 1; at < section.length; at += section.readInt32LE(at))
-    documents.push(document(section, at, exact));
+    documents.push(document(section, at, values));
   return { [section.toString("utf8", start, nameEnd)]: documents };
 }
 
-function document(bytes: Buffer, at: number, exact: boolean): Fields {
-  const options = exact ? { promoteValues: false } : { promoteBuffers: true };
+function document(bytes: Buffer, at: number, values: Values): Fields {
+  const options = values === "exact" ? { promoteValues: false } : { promoteBuffers: true };
   return BSON.deserialize(bytes.subarray(at, at + bytes.readInt32LE(at)), options);
 }
 
