@@ -72,7 +72,10 @@ test("A node that joins gets its shards while all talk on: nobody is refused, di
   const other = await second;
   await first.clock.advance(5_000);
   assert.ok(other.node.shards.filter(({ mine }) => mine).length > 8);
-  assert.ok(rooms.some((room) => other.node.owns(room)), "a room moved");
+  assert.ok(
+    rooms.some((room) => other.node.owns(room)),
+    "a room moved",
+  );
   assert.deepEqual(
     receipts.filter((receipt) => !talker.receiptOf(receipt)),
     [],
@@ -130,6 +133,9 @@ test("A node that ends in order hands its shards over first; who remains goes on
     bodies(client),
     receipts.map((_, at) => `${at}`),
   );
-  assert.equal(other.node.shards.every(({ mine }) => mine), true);
+  assert.equal(
+    other.node.shards.every(({ mine }) => mine),
+    true,
+  );
   assert.deepEqual(client.all("resumed"), []);
 });

@@ -20,7 +20,6 @@ const READY = connectionTable.state("ready");
 /** One connection. Small on purpose: there are hundreds of thousands. */
 export class Connection {
   readonly id: string;
-  readonly address: string;
   readonly link: Link;
   readonly node: Node;
   readonly openedAt: number;
@@ -40,6 +39,7 @@ export class Connection {
   beatAt = 0;
   /** The next connection of the same user, as the registry links them. */
   nextOfUser: Connection | undefined;
+  readonly #origin: { readonly address: string };
   #state = connectionTable.initial;
   #tokens: number;
   #refilledAt: number;
@@ -47,16 +47,21 @@ export class Connection {
   /** Runs when nothing is pending any more. */
   #settled: (() => void)[] | undefined;
 
-  constructor(node: Node, link: Link, origin: { id: string; address: string }) {
+  constructor(node: Node, link: Link, origin: { readonly id: string; readonly address: string }) {
     this.node = node;
     this.link = link;
     this.id = origin.id;
-    this.address = origin.address;
+    this.#origin = origin;
     this.openedAt = node.clock.now();
     this.seenAt = node.clock.monotonic();
     this.beatAt = this.seenAt;
     this.#tokens = node.limits.sendsBurst;
     this.#refilledAt = this.seenAt;
+  }
+
+  /** The client's address, as the edge says it. */
+  get address(): string {
+    return this.#origin.address;
   }
 
   /** The state by name, for tests and administrators. */

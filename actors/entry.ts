@@ -121,5 +121,6 @@ export function isUserId(text: string): boolean {
     const unit = text.charCodeAt(i);
     if (unit < 32 || (unit >= 127 && unit < 160)) return false;
   }
-  return new TextEncoder().encode(text).byteLength <= 128;
+  // A UTF-16 unit is at most three bytes, so most ids need no look at their bytes.
+  return text.length * 3 <= 128 || new TextEncoder().encode(text).byteLength <= 128;
 }

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
-import type { Refusal } from "./codes.ts";
+import { SimulatedClock } from "./clock.ts";
+import { type Refusal, StoreFailure } from "./codes.ts";
 import { SILENT } from "./log.ts";
 import { Mailbox } from "./mailbox.ts";
 import { Stage } from "./node.fixture.ts";
@@ -24,7 +25,8 @@ test("What is decided again goes past the bound that new postings and questions 
   const decided: string[] = [];
   const refused: string[] = [];
   const decide = ({ draft }: Posting): boolean => decided.push(draft.key) > 0;
-  const mailbox = new Mailbox({ room: "general", most: 2, log: SILENT, barred: () => undefined, decide });
+  const clock = new SimulatedClock();
+  const mailbox = new Mailbox({ room: "general", most: 2, log: SILENT, clock, barred: () => undefined, decide });
   const again = ["e/1", "e/2", "e/3", "e/4"];
   for (const key of again) mailbox.repost(sample(key, refused));
   mailbox.post(sample("e/5", refused));
@@ -33,6 +35,29 @@ test("What is decided again goes past the bound that new postings and questions 
   mailbox.open();
   mailbox.post(sample("e/6", refused));
   assert.deepEqual(decided, [...again, "e/6"]);
+});
+
+test("While the store does not say whether a posting is on the log, it keeps its place; one that cannot be is refused.", async () => {
+  const clock = new SimulatedClock();
+  const decided: string[] = [];
+  const refused: string[] = [];
+  let failures = 3;
+  const decide = (item: Posting): boolean => {
+    if (item.keyed && failures-- > 0) mailbox.hold(Promise.reject(new StoreFailure("away")), item);
+    else return decided.push(item.draft.key) > 0;
+    return false;
+  };
+  const mailbox = new Mailbox({ room: "general", most: 9, log: SILENT, clock, barred: () => undefined, decide });
+  const first = Object.assign(sample("e/1", refused), { keyed: true, again: true });
+  mailbox.repost(first);
+  mailbox.repost(sample("e/2", refused));
+  mailbox.open();
+  await clock.advance(1_000);
+  assert.deepEqual([decided, refused], [["e/1", "e/2"], []]);
+  failures = 1;
+  mailbox.post(Object.assign(sample("c/3", refused), { keyed: true }));
+  await clock.advance(1_000);
+  assert.deepEqual(refused, ["c/3 store-unavailable"]);
 });
 
 test("SENDs that an owner change finds undecided in the hot log are all decided again, however small the mailbox.", async () => {

@@ -1,5 +1,6 @@
 /** What waits for its turn in a room: one thing at a time, in the order it came. */
 import Denque from "denque";
+import type { Clock } from "./clock.ts";
 import { Refusal } from "./codes.ts";
 import type { Log } from "./log.ts";
 import { answerRefused, type Posting } from "./posting.ts";
@@ -12,12 +13,16 @@ export interface Asked {
 
 type Task = { readonly posting: Posting } | Asked;
 
+/** Pause before a posting that may be on the log is looked for again, ms. */
+const LOOK_AGAIN_MS = 200;
+
 /** What a mailbox needs of its room. */
 export interface MailboxOptions {
   readonly room: string;
   /** Most tasks that wait. */
   readonly most: number;
   readonly log: Log;
+  readonly clock: Clock;
   /** Resolves when the room may decide again; undefined when it may now. */
   readonly barred: () => Promise<void> | undefined;
   /** Decides a posting; false when a store must be asked first: the mailbox was told to `hold`. */
@@ -99,7 +104,11 @@ export class Mailbox {
     }
   }
 
-  /** Lets nothing else run until `work` is over; if it fails, the posting it was done for is refused. */
+  /**
+   * Lets nothing else run until `work` is over. If it fails, the posting it was done for is refused, unless it was
+   * given its place before: then it may be on the log, its sender waits for that, and what its sender said after
+   * it stands behind it. It is looked for again.
+   */
   hold(work: Promise<unknown>, item?: Posting): void {
     this.#busy = true;
     const go = (): void => {
@@ -108,6 +117,7 @@ export class Mailbox {
     };
     work.then(go, (error: unknown) => {
       this.#options.log.warn({ room: this.#options.room, err: error }, "a room's store did not answer");
+      if (item?.again) return void this.#options.clock.after(LOOK_AGAIN_MS, go);
       const next = this.#tasks.peekFront();
       if (item && next && "posting" in next && next.posting === item) {
         this.#tasks.shift();

@@ -227,9 +227,7 @@ export class Client implements Link {
 }
 
 /** A caller of REST by its id. */
-export function caller(id: string): Caller {
-  return { id, name: id.toUpperCase() };
-}
+export const caller = (id: string): Caller => ({ id, name: id.toUpperCase() });
 
 /** A message for REST. */
 export function message(text: string, clientMessageId?: string): NewMessage {

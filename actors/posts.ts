@@ -72,7 +72,8 @@ export class Posts {
       postings.filter(({ draft }) => draft.event === "message"),
       postings.filter(({ draft }) => draft.event !== "message"),
     ];
-    for (const item of words) answerRefused(item, new Refusal("store-unavailable", "The room moved; ask again.", 1_000));
+    for (const item of words)
+      answerRefused(item, new Refusal("store-unavailable", "The room moved; ask again.", 1_000));
     if (messages.length > 0) this.#host.lines.repost(roomId, messages);
   }
 

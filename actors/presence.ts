@@ -70,7 +70,7 @@ export class RoomPresence {
     if (!here) {
       here = { state: membershipTable.initial, edge, others: undefined, name, timer: undefined };
       this.#users.set(user, here);
-      this.#suspects.delete(user);
+      if (this.#suspects.size > 0) this.#suspects.delete(user);
       return this.#apply(user, here, "granted");
     }
     here.name = name;

@@ -68,7 +68,8 @@ export class Registry {
     const first = this.#byUser.get(user);
     connection.nextOfUser = first;
     this.#byUser.set(user, connection);
-    if (!first && !this.#leaving.delete(user)) this.#options.watcher.online(user);
+    if (first || (this.#leaving.size > 0 && this.#leaving.delete(user))) return;
+    this.#options.watcher.online(user);
   }
 
   /** Forgets a connection; harmless when it is forgotten already. */
@@ -130,8 +131,9 @@ export class Registry {
     const now = this.#options.clock.now();
     const mono = this.#options.clock.monotonic();
     const { connectMs } = this.#options.limits;
+    const at = { now, mono, connectMs };
     for (const connection of this.#byId.values()) {
-      const over = overdue(connection, { now, mono, connectMs });
+      const over = overdue(connection, at);
       if (over) {
         connection.end(over);
       } else if (connection.beatMs > 0 && mono >= connection.beatAt) {

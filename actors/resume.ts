@@ -7,9 +7,11 @@ import { type Entry, entryBytes, ORIGIN, type Position } from "./entry.ts";
 import { withoutDeleted } from "./fate.ts";
 import type { Link, Subscription } from "./link.ts";
 
-/** Where a subscription begins. */
-export type From =
-  | { readonly kind: "now" }
+/** Where a subscription begins; `now` needs no resume. */
+export type From = { readonly kind: "now" } | Past;
+
+/** Where a subscription begins that is shown what was missed. */
+export type Past =
   | { readonly kind: "after"; readonly position: Position }
   | { readonly kind: "last"; readonly entries: number };
 
@@ -27,7 +29,7 @@ export interface Resume {
   readonly audience: Audience;
   readonly link: Link;
   readonly subscription: Subscription;
-  readonly from: From;
+  readonly from: Past;
   /** Called in the turn in which the subscription is live natively. */
   readonly live: () => void;
   /** The connection cannot be served and must resume by itself. */
@@ -41,7 +43,6 @@ const LAPS = 512;
 
 /** Replays what was missed and goes live. Does its work without a wait where memory has it. */
 export function resume(task: Resume): void {
-  if (task.from.kind === "now") return goLive(task, task.audience.position?.offset ?? 0);
   const head = task.audience.position ?? ORIGIN;
   const start = task.from.kind === "last" ? Math.max(0, head.offset - task.from.entries) : task.from.position.offset;
   const known = task.from.kind === "last" ? true : knownInMemory(task.audience, task.from.position);

@@ -56,6 +56,7 @@ export class Room {
       room: id,
       most: host.limits.roomMailbox,
       log: host.log,
+      clock: host.clock,
       barred: () => (shard.holds ? undefined : shard.held()),
       decide: (item) => this.#decide(item),
     });

@@ -134,6 +134,8 @@ export class Rooms implements RoomHost, ShardHost {
   }
 
   #say(room: Room, event: "presence" | "typing", user: string, state: string): void {
+    // Nobody hears it: not here, and there is no other node.
+    if (!this.bus.shared && (this.#host.audiences.get(room.id)?.signals ?? 0) === 0) return;
     this.#host.speaker.say({ room: room.id, event, user, state, offset: 0, term: room.shard.term });
   }
 

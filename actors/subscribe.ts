@@ -88,6 +88,11 @@ function granted({ connection, subscription, audience, receipt, from, at }: Gran
     return link.attach(subscription);
   }
   const claims = connection.claims as Claims;
+  if (from.kind === "now") {
+    subscription.state = "live";
+    link.attach(subscription);
+    return node.audiences.arrived(subscription.subject, claims);
+  }
   resume({
     host: node,
     audience,

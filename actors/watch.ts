@@ -31,7 +31,6 @@ export interface WatchHost {
   dissolve(room: string): void;
 }
 
-
 /** Looks at the heads of local rooms and the terms of own shards. */
 export class Watch {
   readonly #host: WatchHost;
@@ -132,7 +131,11 @@ export class Watch {
       (error: unknown) => {
         this.#asked.delete(audience);
         if (error instanceof Refusal && error.code === "room-not-found") this.#host.dissolve(audience.room);
-        else this.#host.log.warn({ room: audience.room, err: error }, "the owner of a room could not be asked for its head");
+        else
+          this.#host.log.warn(
+            { room: audience.room, err: error },
+            "the owner of a room could not be asked for its head",
+          );
       },
     );
   }

@@ -37,6 +37,19 @@ export const BARS: readonly Stated[] = [
   { scenario: "stores", name: "fan-out, window 1", bar: { on: "ratio", least: FAN_OUT_LEAST } },
   { scenario: "stores", name: "fan-out, window 16", bar: { on: "ratio", least: FAN_OUT_LEAST } },
   { scenario: "stores", name: "p99 with MongoDB stopped", bar: { on: "ratio", most: 1.5 } },
+  {
+    scenario: "nodes",
+    name: "CPU per delivery where the room does not live, 2 nodes",
+    bar: { on: "ratio", most: 1.2 },
+  },
+  {
+    scenario: "nodes",
+    name: "CPU per delivery where the room does not live, 4 nodes",
+    bar: { on: "ratio", most: 1.2 },
+  },
+  { scenario: "nodes", name: "p99 from a SEND on one node to a member on another", bar: { on: "ratio", most: 2 } },
+  // None, but for the polls that fall into the storm by chance.
+  { scenario: "nodes", name: "queries per client of a reconnect storm", bar: { on: "confab", most: 0.005 } },
   { scenario: "soak", name: "memory, last fifth to second fifth", bar: { on: "confab", most: 1.05 } },
 ];
 

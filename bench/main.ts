@@ -12,6 +12,7 @@ import { connect } from "./scenarios/connect.ts";
 import { fanout } from "./scenarios/fanout.ts";
 import { growth } from "./scenarios/growth.ts";
 import { idle } from "./scenarios/memory.ts";
+import { nodes } from "./scenarios/nodes.ts";
 import { peers } from "./scenarios/peers.ts";
 import { rest } from "./scenarios/rest.ts";
 import type { Scenario } from "./scenarios/scenario.ts";
@@ -19,7 +20,20 @@ import { slow } from "./scenarios/slow.ts";
 import { soak } from "./scenarios/soak.ts";
 import { stores } from "./scenarios/stores.ts";
 
-const SCENARIOS: readonly Scenario[] = [ceiling, fanout, peers, chat, connect, idle, growth, slow, rest, stores, soak];
+const SCENARIOS: readonly Scenario[] = [
+  ceiling,
+  fanout,
+  peers,
+  chat,
+  connect,
+  idle,
+  growth,
+  slow,
+  rest,
+  stores,
+  nodes,
+  soak,
+];
 
 const HELP = `npm run bench -- [options]
   --quick            shorter and coarser, a look rather than a claim; written to a file only with --json

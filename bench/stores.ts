@@ -8,6 +8,7 @@ import { once } from "node:events";
 import { availableParallelism } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { signToken } from "./client/frames.ts";
 import { CLIENT_CORE, canPin } from "./process.ts";
 import { startConfab, type Target } from "./targets.ts";
 import { cpuSeconds } from "./usage.ts";
@@ -21,6 +22,9 @@ const STORES_CORE = availableParallelism() > 2 ? 2 : CLIENT_CORE;
  */
 const SHARDS = 8;
 const STORED_LIMIT_MS = 60_000;
+/** Owners that have not changed for this long stay. */
+const SETTLED_MS = 2_000;
+const SETTLED_LIMIT_MS = 60_000;
 const POLL_MS = 50;
 
 /** The settings that lead a node to the three servers; each server goes by the name of its setting. */
@@ -119,4 +123,57 @@ export async function allStored(node: Target): Promise<void> {
     if (performance.now() > deadline) throw new Error("what was accepted is not stored yet");
     await pause(POLL_MS);
   }
+}
+
+/** Nodes on the same stores, each with the name that it goes by. */
+export interface Cluster {
+  readonly nodes: readonly Target[];
+  readonly names: readonly string[];
+}
+
+/** Starts so many nodes one after another, and waits until every shard has an owner on whom all agree. */
+export async function cluster(stores: SharedStores, count: number, started: Target[]): Promise<Cluster> {
+  const nodes: Target[] = [];
+  for (let i = 0; i < count; i += 1) {
+    const node = await stores.confab();
+    started.push(node);
+    nodes.push(node);
+  }
+  const deadline = performance.now() + SETTLED_LIMIT_MS;
+  for (let since = performance.now(), before = ""; performance.now() - since < SETTLED_MS; await pause(POLL_MS)) {
+    if (performance.now() > deadline) throw new Error("the nodes do not agree on who owns what");
+    const seen = await Promise.all(nodes.map((node) => administered<Shard>(node, "shards")));
+    const [first = "", ...others] = seen.map((items) => JSON.stringify(items.map(({ owner }) => owner ?? null)));
+    if (first !== before || first.includes("null") || others.some((other) => other !== first)) {
+      [since, before] = [performance.now(), first];
+    }
+  }
+  const names = await Promise.all(
+    nodes.map(async (node) => {
+      const living = await administered<{ readonly node: string; readonly here: boolean }>(node, "nodes");
+      if (living.length !== count) throw new Error(`a node knows of ${living.length} nodes instead of ${count}`);
+      return living.find(({ here }) => here)?.node ?? "";
+    }),
+  );
+  return { nodes, names };
+}
+
+/** The rooms that are awake, each with the place of its owner among the nodes. */
+export async function ownersOf({ nodes, names }: Cluster): Promise<ReadonlyMap<string, number>> {
+  const [asked] = nodes;
+  if (asked === undefined) return new Map();
+  const rooms = await administered<{ readonly id: string; readonly node: string }>(asked, "rooms?limit=200");
+  return new Map(rooms.map(({ id, node }) => [id, names.indexOf(node)]));
+}
+
+interface Shard {
+  readonly owner?: string;
+}
+
+/** What administrators are shown by a node. */
+async function administered<T>({ port, secret }: Target, what: string): Promise<readonly T[]> {
+  const authorization = `Bearer ${signToken(secret, "bench-admin", ["confab-admin"])}`;
+  const response = await fetch(`http://127.0.0.1:${port}/api/admin/${what}`, { headers: { authorization } });
+  if (!response.ok) throw new Error(`/api/admin/${what} was answered with ${response.status}`);
+  return ((await response.json()) as { items: readonly T[] }).items;
 }

@@ -16,6 +16,8 @@ const ID_CHARACTERS = 256; // of jti and sid
 /** A surrogate without its half: such text is not UTF-8, and two of them would become one id. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const CONTROLS = /\p{Cc}/gu;
+/** Most names: nothing in them has to be made to fit. */
+const PRINTABLE = /^[!-~](?:[ -~]{0,126}[!-~])?$/;
 
 /** Refuses with `token-bad`, saying which claim. */
 function bad(what: string): Refusal {
@@ -33,18 +35,18 @@ export function readClaims(payload: unknown, expected: Expectations): Claims {
   if (expected.audience !== undefined && !isFor(claims["aud"], expected.audience)) {
     throw bad("The audience is another one.");
   }
-  const nbf = secondsOf(claims, "nbf");
+  const nbf = secondsOf(claims["nbf"], "nbf");
   if (nbf !== undefined && nbf > expected.latestNbfS) throw bad("It is not valid yet.");
-  const exp = secondsOf(claims, "exp");
+  const exp = secondsOf(claims["exp"], "exp");
   if (exp === undefined) throw bad("It has no exp.");
   const sub = claims["sub"];
-  if (typeof sub !== "string" || !isUserId(sub) || LONE_SURROGATE.test(sub)) throw bad("Its sub is no user id.");
+  if (typeof sub !== "string" || !isUserId(sub)) throw bad("Its sub is no user id.");
   return Object.freeze({
     sub,
     name: nameOf(claims["name"], sub),
     groups: groupsOf(claims["groups"]),
-    jti: idOf(claims, "jti"),
-    sid: idOf(claims, "sid"),
+    jti: idOf(claims["jti"], "jti"),
+    sid: idOf(claims["sid"], "sid"),
     issuedAtMs: issuedAtMsOf(claims),
     expiresAtMs: Math.floor(exp * 1_000),
   });
@@ -56,8 +58,7 @@ function isFor(aud: unknown, audience: string): boolean {
 }
 
 /** A NumericDate, s since 1970, fractions allowed; undefined when it is not there. */
-function secondsOf(claims: Readonly<Record<string, unknown>>, name: "exp" | "nbf" | "iat"): number | undefined {
-  const value = claims[name];
+function secondsOf(value: unknown, name: "exp" | "nbf" | "iat"): number | undefined {
   if (value === undefined) return undefined;
   // JSON can write numbers that are infinite here, such as 1e999.
   if (typeof value !== "number" || !(Math.abs(value) <= Number.MAX_SAFE_INTEGER / 1_000)) {
@@ -68,7 +69,7 @@ function secondsOf(claims: Readonly<Record<string, unknown>>, name: "exp" | "nbf
 
 /** Our own tokens say it to the millisecond; a token that does not say counts as issued before everything. */
 function issuedAtMsOf(claims: Readonly<Record<string, unknown>>): number {
-  const iat = secondsOf(claims, "iat");
+  const iat = secondsOf(claims["iat"], "iat");
   if (iat === undefined) return 0;
   const exact = claims["iat_ms"];
   if (typeof exact === "number" && Math.floor(exact / 1_000) === Math.floor(iat)) return exact;
@@ -79,6 +80,7 @@ function issuedAtMsOf(claims: Readonly<Record<string, unknown>>): number {
 function nameOf(name: unknown, sub: string): string {
   if (name === undefined || name === null) return sub;
   if (typeof name !== "string") throw bad("Its name is no text.");
+  if (PRINTABLE.test(name)) return name;
   const plain = cutToBytes(name.replace(CONTROLS, "").trim(), NAME_BYTES);
   return plain === "" ? sub : plain;
 }
@@ -101,8 +103,7 @@ function groupsOf(groups: unknown): readonly string[] {
 }
 const NO_GROUPS: readonly string[] = Object.freeze([]);
 
-function idOf(claims: Readonly<Record<string, unknown>>, name: "jti" | "sid"): string | undefined {
-  const value = claims[name];
+function idOf(value: unknown, name: "jti" | "sid"): string | undefined {
   if (value === undefined) return undefined;
   if (typeof value !== "string" || value === "" || value.length > ID_CHARACTERS) throw bad(`Its ${name} is no id.`);
   return value;

@@ -4,6 +4,7 @@ import type { Node } from "../actors/node.ts";
 import type { NativeFanout } from "./fanout.ts";
 import { CONNECTED_AS, encodeHeaders } from "./stomp/encoder.ts";
 import type { FrameParserOptions } from "./stomp/parser.ts";
+import { Replays } from "./stomp/replays.ts";
 
 /** Anything with frames to send at the end of the turn. */
 export interface Flushable {
@@ -19,6 +20,7 @@ export class Edge {
   readonly banner: string;
   /** The line of CONNECTED that names the node, escaped. */
   readonly nodeLine: string;
+  readonly replays = new Replays();
   #waiting: Flushable[] = [];
   #sessions = 0;
   readonly #flush = (): void => {

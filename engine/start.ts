@@ -115,7 +115,6 @@ async function serve(config: Config, { log, buildRest, stores, name }: Opened): 
     edge,
     mayConnect: (origin, host) => mayConnect(config, origin, host),
     addressOf: addressReader(config),
-    newId: randomUUID,
   });
   const http = serveHttp(app, fastify, {
     // The largest of all routes: a body as base64 in JSON, with its headers; routes refuse earlier.

@@ -71,6 +71,9 @@ const RSA_BITS = 2048; // RFC 7518 3.3
 const KEYS = 16; // verification keys; a token without kid may be tried against each
 const HEADER_CHARACTERS = 1_024; // of the first part of a token
 const HEADERS_KNOWN = 128; // distinct first parts remembered; a signer has one
+/** Slots for the marks of tokens that were met once, a power of two. */
+const MET = 16_384;
+const MARK_CHARACTERS = 8; // of the end of a token, its signature
 const NBF_LEEWAY_S = 5; // clocks of issuers differ a little [RFC 7519 4.1.5]
 
 const NO_KEYS: readonly VerifyKey[] = Object.freeze([]);
@@ -97,6 +100,11 @@ class JwtTokens implements Tokens {
   readonly #sign: (payload: object) => string;
   /** First part of a token → the keys to try. */
   readonly #headers = new LRUCache<string, readonly VerifyKey[]>({ max: HEADERS_KNOWN });
+  /** The first part that came last, with its dot, and its keys: a signer has one. */
+  #lastPart = "";
+  #lastKeys: readonly VerifyKey[] = NO_KEYS;
+  /** Marks of sound tokens that were met, by slot; a later one takes the place of an earlier. */
+  readonly #met = new Int32Array(MET);
   /** Token → its claims. Only sound tokens; expiry is looked at every time, revocation is not this layer's. */
   readonly #known: LRUCache<string, { readonly claims: Claims; readonly untilMs: number }>;
 
@@ -115,11 +123,15 @@ class JwtTokens implements Tokens {
     if (token === "") throw new Refusal("token-missing");
     if (token.length > this.#options.limits.tokenBytes) throw new Refusal("token-bad", "It is too long.");
     const now = this.#options.clock.now();
-    const known = this.#known.get(token);
+    const mark = markOf(token);
+    const met = this.#met[mark & (MET - 1)] === mark;
+    const known = met ? this.#known.get(token) : undefined;
     const fresh = known !== undefined && now < known.untilMs;
     const claims = fresh ? known.claims : this.#verifyCold(token);
     if (now >= claims.expiresAtMs) throw new Refusal("token-expired");
-    if (!fresh) {
+    // Most tokens come once, with a connection that stays: only one that comes again is worth its place.
+    if (!met) this.#met[mark & (MET - 1)] = mark;
+    else if (!fresh) {
       // A copy as the key: the token may be a slice that would keep a whole frame alive.
       const key = Buffer.from(token, "latin1").toString("latin1");
       this.#known.set(key, { claims, untilMs: now + this.#options.limits.tokenCacheMs });
@@ -169,13 +181,16 @@ class JwtTokens implements Tokens {
 
   /** The keys to try for a token, remembered by its first part. */
   #keysFor(token: string): readonly VerifyKey[] {
+    if (this.#lastPart !== "" && token.startsWith(this.#lastPart)) return this.#lastKeys;
     const end = token.indexOf(".");
     if (end <= 0 || end > HEADER_CHARACTERS) return NO_KEYS;
     const part = token.slice(0, end);
-    const known = this.#headers.get(part);
-    if (known !== undefined) return known;
-    const found = this.#readHeader(part);
-    this.#headers.set(Buffer.from(part, "latin1").toString("latin1"), found);
+    const own = Buffer.from(part, "latin1").toString("latin1");
+    const known = this.#headers.get(own);
+    const found = known ?? this.#readHeader(own);
+    if (known === undefined) this.#headers.set(own, found);
+    this.#lastPart = `${own}.`;
+    this.#lastKeys = found;
     return found;
   }
 
@@ -194,6 +209,15 @@ class JwtTokens implements Tokens {
     const named = fitting.find((key) => key.kid === kid);
     return named === undefined ? fitting : [named];
   }
+}
+
+/** A number, not zero, that tells tokens apart well enough: their end is random. */
+function markOf(token: string): number {
+  let mark = 1;
+  for (let i = Math.max(0, token.length - MARK_CHARACTERS); i < token.length; i++) {
+    mark = (Math.imul(mark, 0x01000193) ^ token.charCodeAt(i)) | 0;
+  }
+  return mark === 0 ? 1 : mark;
 }
 
 function refuseToSign(): never {

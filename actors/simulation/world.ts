@@ -141,8 +141,8 @@ export class World implements PersonHost {
   /** Starts the nodes and makes the rooms, in good weather. */
   async #open(): Promise<void> {
     const { weather } = this.network;
-    const { lost, failed } = weather;
-    Object.assign(weather, { lost: 0, failed: 0 });
+    const { lost, failed, slow } = weather;
+    Object.assign(weather, { lost: 0, failed: 0, slow: 0 });
     await this.mongo.store.createRoom(GENERAL);
     for (let at = 0; at < this.plan.nodes; at++) this.startProcess();
     await this.time.run(15_000, () => this.processes.every(({ state }) => state === "up"));
@@ -164,7 +164,7 @@ export class World implements PersonHost {
     await this.time.run(this.nowMs + 20_000, () => made === MADE.length || this.judge.breach !== undefined);
     if (made < MADE.length) this.judge.breaks(`${made} rooms were made, states ${this.processes.map((p) => p.state)}`);
     this.rooms.sort();
-    Object.assign(weather, { lost, failed });
+    Object.assign(weather, { lost, failed, slow });
   }
 
   // ─── What befalls it ───

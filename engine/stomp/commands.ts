@@ -11,27 +11,31 @@ import type { Session } from "./session.ts";
 
 type Handler = (session: Session, frame: Frame) => void;
 
-const HANDLERS: Readonly<Record<string, Handler>> = Object.freeze({
-  SEND: send,
-  SUBSCRIBE: ready(subscribe),
-  UNSUBSCRIBE: ready(unsubscribe),
-  ACK: ready((session, frame) => inTransaction(session, frame, () => acknowledge(session, frame, "ack"))),
-  NACK: ready((session, frame) => inTransaction(session, frame, () => acknowledge(session, frame, "nack"))),
-  BEGIN: ready(transaction("begin")),
-  COMMIT: ready(transaction("commit")),
-  ABORT: ready(transaction("abort")),
-  DISCONNECT: ready((session, frame) => session.connection.disconnect(header(frame, "receipt"))),
-  CONNECT: connect,
-  STOMP: connect,
-});
+const HANDLERS: ReadonlyMap<string, Handler> = new Map(
+  Object.entries<Handler>({
+    SEND: send,
+    SUBSCRIBE: ready(subscribe),
+    UNSUBSCRIBE: ready(unsubscribe),
+    ACK: ready((session, frame) => inTransaction(session, frame, () => acknowledge(session, frame, "ack"))),
+    NACK: ready((session, frame) => inTransaction(session, frame, () => acknowledge(session, frame, "nack"))),
+    BEGIN: ready(transaction("begin")),
+    COMMIT: ready(transaction("commit")),
+    ABORT: ready(transaction("abort")),
+    DISCONNECT: ready((session, frame) => session.connection.disconnect(header(frame, "receipt"))),
+    CONNECT: connect,
+    STOMP: connect,
+  }),
+);
 
 /** Runs a frame. A refusal of the protocol ends the connection; a sound frame that is refused does not. */
 export function handleFrame(session: Session, frame: Frame): void {
-  const handler = Object.hasOwn(HANDLERS, frame.command) ? HANDLERS[frame.command] : undefined;
-  session.guard({ receipt: header(frame, "receipt") }, () => {
+  try {
+    const handler = HANDLERS.get(frame.command);
     if (!handler) throw new Refusal("unknown-command", JSON.stringify(frame.command.slice(0, 40)));
     handler(session, frame);
-  });
+  } catch (error) {
+    session.failed(error, { receipt: header(frame, "receipt") });
+  }
 }
 
 function ready(handler: Handler): Handler {
@@ -69,13 +73,21 @@ function connect(session: Session, frame: Frame): void {
 
 function negotiate(accepted: string | undefined): Version {
   if (accepted === undefined) return "1.0"; // [STOMP 1.2 Protocol Negotiation]
-  const offered = accepted.split(",").map((part) => part.trim());
-  for (const version of ["1.2", "1.1", "1.0"] as const) if (offered.includes(version)) return version;
+  for (const [version, offered] of VERSIONS) if (offered.test(accepted)) return version;
   throw new Refusal("version-unsupported", `Offered: ${JSON.stringify(accepted.slice(0, 80))}.`);
 }
 
-function heartbeats(text: string | undefined): [number, number] {
-  if (text === undefined) return [0, 0];
+/** Best first; each with what a list that offers it looks like. */
+const VERSIONS: readonly (readonly [Version, RegExp])[] = [
+  ["1.2", /(?:^|,)\s*1\.2\s*(?:,|$)/],
+  ["1.1", /(?:^|,)\s*1\.1\s*(?:,|$)/],
+  ["1.0", /(?:^|,)\s*1\.0\s*(?:,|$)/],
+];
+
+const NO_BEATS: readonly [number, number] = [0, 0];
+
+function heartbeats(text: string | undefined): readonly [number, number] {
+  if (text === undefined || text === "0,0") return NO_BEATS;
   const match = /^\s*(\d{1,9})\s*,\s*(\d{1,9})\s*$/.exec(text);
   if (!match) throw new Refusal("bad-header", "heart-beat is two whole numbers with a comma between.");
   return [Number(match[1]), Number(match[2])];

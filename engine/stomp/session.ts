@@ -9,14 +9,19 @@ import { type Entry, messageId, type Position } from "../../actors/entry.ts";
 import type { About, Link, Subscription } from "../../actors/link.ts";
 import type { Edge } from "../edge.ts";
 import { handleFrame } from "./commands.ts";
-import { assembleFrame, encodeFrame, encodeHeaders, HEARTBEAT } from "./encoder.ts";
+import { CONNECTED_AS, encodeFrame, encodeHeader, HEARTBEAT } from "./encoder.ts";
 import type { Version } from "./frame.ts";
-import { controlFrame, type Dialect, entryFrame, entryLines } from "./message.ts";
+import { controlFrame, type Dialect } from "./message.ts";
 import { FrameParser } from "./parser.ts";
 
 /** Unsent bytes beyond which a replay waits for the socket. */
 const CONGESTED_BYTES = 65_536;
-const NO_BYTES = new Uint8Array(0);
+const decoder = new TextDecoder();
+
+/** The text of an address as the socket gives it. */
+export function addressText(bytes: ArrayBuffer): string {
+  return decoder.decode(bytes);
+}
 
 /** A session. Small on purpose: there are hundreds of thousands. */
 export class Session implements Link {
@@ -26,35 +31,52 @@ export class Session implements Link {
   version: Version = "1.2";
   /** Agreed heart-beats, as CONNECTED says them. */
   heartbeat = "0,0";
+  /** The id of the connection. */
+  readonly id: string;
+  readonly #forwarded: string | undefined;
   #ws: uWS.WebSocket<unknown> | undefined;
   /** Frames that leave at the end of the turn. */
-  #outbox: Buffer[] = [];
+  #outbox: string[] = [];
+  /** Bytes from the socket are being read: what is sent meanwhile leaves in one write, as the socket is corked. */
+  #reading = false;
   #drained: (() => void)[] | undefined;
   /** The highest offset acknowledged in this turn, by subscription. */
   #acks: Map<Subscription, number> | undefined;
   /** The socket dropped a message: it reads too slowly and is being closed. */
   slow = false;
 
-  constructor(edge: Edge, ws: uWS.WebSocket<unknown>, origin: { id: string; address: string }) {
+  /** `forwarded`: the client's address as trusted proxies say it, where they do. */
+  constructor(edge: Edge, ws: uWS.WebSocket<unknown>, forwarded: string | undefined) {
     this.edge = edge;
     this.#ws = ws;
+    this.#forwarded = forwarded;
+    this.id = edge.newId();
     this.parser = new FrameParser(edge.parserOptions);
-    this.connection = edge.node.open(this, origin);
+    this.connection = edge.node.open(this, this);
+  }
+
+  /** The client's address; empty when it was the socket's and that is gone. Read only when somebody asks. */
+  get address(): string {
+    if (this.#forwarded !== undefined) return this.#forwarded;
+    return this.#ws ? addressText(this.#ws.getRemoteAddressAsText()) : "";
   }
 
   /** Bytes from the socket; valid only during the call. */
   receive(bytes: Uint8Array): void {
-    this.connection.seenAt = this.edge.node.clock.monotonic();
-    this.edge.node.counters.bytesIn += bytes.byteLength;
+    const { node } = this.edge;
+    this.connection.seenAt = node.clock.monotonic();
+    node.counters.bytesIn += bytes.byteLength;
+    this.#reading = true;
     try {
       this.parser.push(bytes, (frame) => handleFrame(this, frame));
     } catch (error) {
-      this.#failed(error, {});
+      this.failed(error, {});
     }
+    this.#reading = false;
   }
 
   /** A fault of the client's ends its connection; one of ours too, and is logged. */
-  #failed(error: unknown, about: About): void {
+  failed(error: unknown, about: About): void {
     this.parser.stop();
     if (error instanceof Refusal) return this.connection.fault(error, about);
     this.edge.node.log.error({ connection: this.connection.id, err: error }, "a frame met a fault of ours");
@@ -66,7 +88,7 @@ export class Session implements Link {
     try {
       work();
     } catch (error) {
-      this.#failed(error, about);
+      this.failed(error, about);
     }
   }
 
@@ -118,11 +140,11 @@ export class Session implements Link {
     this.#write(frames);
   }
 
-  #write(frames: readonly Buffer[]): void {
+  #write(frames: readonly string[]): void {
     const ws = this.#ws;
     if (!ws) return;
     if (frames.length === 1) {
-      ws.send(frames[0] as Buffer, false);
+      ws.send(frames[0] as string, false);
       return;
     }
     ws.cork(() => {
@@ -130,38 +152,34 @@ export class Session implements Link {
     });
   }
 
-  #now(frame: Buffer): void {
+  #now(frame: string | Buffer): void {
     this.flush();
     this.#ws?.send(frame, false);
   }
 
+  // Frames without a body are given to the socket as text, which costs it less than bytes do.
   connected(user: string): void {
-    const headers = ["version", this.version, "heart-beat", this.heartbeat, "server", this.edge.banner];
-    headers.push("session", this.connection.id, "user-name", user, "node", this.edge.node.name);
-    this.#now(encodeFrame("CONNECTED", headers, NO_BYTES, this.version));
+    const { banner, nodeLine } = this.edge;
+    this.#now(
+      `CONNECTED\nversion:${this.version}\nheart-beat:${this.heartbeat}\n${banner}session:${this.id}\n` +
+        `${encodeHeader("user-name", user, CONNECTED_AS)}${nodeLine}\n\0`,
+    );
   }
 
   receipt(id: string, about?: { readonly entry?: Entry; readonly head?: Position }): void {
     if (!this.#ws) return;
-    const headers = ["receipt-id", id];
+    let frame = `RECEIPT\n${encodeHeader("receipt-id", id, this.version)}`;
     const entry = about?.entry;
     if (entry) {
       const { room, term, offset } = entry;
-      headers.push(
-        "message-id",
-        messageId(room, term, offset),
-        "room",
-        room,
-        "offset",
-        String(offset),
-        "term",
-        String(term),
-      );
+      frame += `message-id:${messageId(room, term, offset)}\nroom:${room}\noffset:${offset}\nterm:${term}\n`;
     }
     const head = about?.head;
-    if (head) headers.push("head-offset", String(head.offset), "head-term", String(head.term));
+    if (head) frame += `head-offset:${head.offset}\nhead-term:${head.term}\n`;
+    frame += "\n\0";
+    if (this.#reading) return this.#now(frame);
     if (this.#outbox.length === 0) this.edge.flushLater(this);
-    this.#outbox.push(assembleFrame(`RECEIPT\n${encodeHeaders(headers, this.version)}`));
+    this.#outbox.push(frame);
   }
 
   fault(refusal: Refusal, about: About): void {
@@ -194,9 +212,7 @@ export class Session implements Link {
     const ws = this.#ws;
     if (!ws) return;
     const dialect = this.#dialect(subscription);
-    ws.cork(() => {
-      for (const entry of entries) ws.send(entryFrame(entry, dialect, entryLines(entry, this.version)), !entry.text);
-    });
+    ws.cork(() => this.edge.replays.each(entries, dialect, (frame, entry) => ws.send(frame, !entry.text)));
   }
 
   ended(subscription: Subscription, code: CodeWord): void {

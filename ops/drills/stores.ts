@@ -6,6 +6,7 @@ import type { Violation } from "./checker.ts";
 import { killAtStart, pause } from "./crash.ts";
 import { call, eventually, must, tokenFor } from "./harness.ts";
 import { StompClient } from "./stomp.ts";
+import { mongoDrill } from "./stores.mongo.ts";
 import { REDIS_FAULTS } from "./stores.redis.ts";
 import { type StoresOptions, StoresWorld } from "./stores.world.ts";
 
@@ -138,6 +139,7 @@ export const STORES_DRILLS: Readonly<
 > = {
   "stores-node": (options) => StoresWorld.run(options, (world) => nodeKills(world, options.kills)),
   "stores-ferretdb": (options) => StoresWorld.run(options, ferretdbFaults),
+  "stores-mongo": mongoDrill,
   "stores-postgres": (options) => StoresWorld.run(options, postgresFaults),
   ...Object.fromEntries(
     Object.entries(REDIS_FAULTS).map(([name, faults]) => [

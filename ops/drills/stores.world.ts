@@ -5,12 +5,14 @@
  */
 import { MongoClient } from "mongodb";
 import { startFerretdb } from "../stores/ferretdb.ts";
+import { MongoProxy } from "../stores/mongo.proxy.ts";
 import { startPostgres } from "../stores/postgres.ts";
 import type { StoreServer } from "../stores/process.ts";
 import { StoreProxy } from "../stores/proxy.ts";
 import { startRedis } from "../stores/redis.ts";
 import { check, type Violation } from "./checker.ts";
 import { makeRooms, type Room, readArchive, settle, tell } from "./crash.ts";
+import { type Foreign, unexplained } from "./displaced.ts";
 import { call, eventually, type Server, startServer } from "./harness.ts";
 import { Participant, type Receipted } from "./participant.ts";
 import { Random } from "./random.ts";
@@ -19,6 +21,14 @@ import { Random } from "./random.ts";
 export interface StoresOptions {
   readonly seed: number;
   readonly say: (line: string) => void;
+}
+
+/** What one drill has beyond the others. */
+export interface StoresSetting {
+  /** Whether the node reaches MongoDB through `mongoProxy`; if not, it speaks to the server itself. */
+  readonly mongoProxied?: boolean;
+  /** Settings of the node. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** The three servers. */
@@ -74,6 +84,8 @@ export class StoresWorld {
   readonly stores: StoreServers;
   /** Between the node and Redis. */
   readonly redisProxy: StoreProxy;
+  /** Between the node and MongoDB, where the drill's setting says so; watches inserts of entries. */
+  readonly mongoProxy: MongoProxy;
   readonly random: Random;
   /** Broken promises that the checker cannot know of. */
   readonly broken: Violation[] = [];
@@ -83,13 +95,19 @@ export class StoresWorld {
   people: readonly Participant[] = [];
   /** Set by a drill that takes data from Redis: only then may a client be told `recovered: false`. */
   redisLost = false;
+  /** Entries that a drill has stored as another node would; only what they displaced may be lost as well. */
+  readonly foreign: Foreign[] = [];
   readonly #first: Server;
   readonly #say: (line: string) => void;
   readonly #receipts: Receipted[] = [];
 
-  private constructor(parts: { stores: StoreServers; redisProxy: StoreProxy; node: Server }, options: StoresOptions) {
+  private constructor(
+    parts: Pick<StoresWorld, "stores" | "redisProxy" | "mongoProxy" | "node">,
+    options: StoresOptions,
+  ) {
     this.stores = parts.stores;
     this.redisProxy = parts.redisProxy;
+    this.mongoProxy = parts.mongoProxy;
     this.node = parts.node;
     this.#first = parts.node;
     this.#say = options.say;
@@ -100,26 +118,35 @@ export class StoresWorld {
    * Runs one drill from the start of the servers to their end; answers the broken promises.
    * @throws StoreMissing when a server can not be had.
    */
-  static async run(options: StoresOptions, faults: (world: StoresWorld) => Promise<void>): Promise<Violation[]> {
+  static async run(
+    options: StoresOptions,
+    faults: (world: StoresWorld) => Promise<void>,
+    setting: StoresSetting = {},
+  ): Promise<Violation[]> {
     const stores = await startStores();
     const redisProxy = await StoreProxy.open(stores.redis.place.port);
+    const mongoProxy = await MongoProxy.open(stores.ferretdb.place.port, "entries");
     let world: StoresWorld | undefined;
     try {
+      const archive = await newArchive(stores.ferretdb.url);
       const env = {
         DATABASE_URL: stores.postgres.url,
-        MONGODB_URL: await newArchive(stores.ferretdb.url),
+        MONGODB_URL: setting.mongoProxied ? mongoProxy.through(archive) : archive,
         REDIS_URL: redisProxy.through(stores.redis.url),
         LOG_LEVEL: "warn",
         LIMIT_LOGINS_PER_ACCOUNT: "0",
         LIMIT_LOGINS_PER_ADDRESS: "0",
+        ...setting.env,
       };
-      world = new StoresWorld({ stores, redisProxy, node: await startServer({ env }) }, options);
+      const node = await startServer({ env });
+      world = new StoresWorld({ stores, redisProxy, mongoProxy, node }, options);
       await world.#populate();
       await faults(world);
       return await world.#judge();
     } finally {
       await world?.remove();
       await redisProxy.close();
+      await mongoProxy.close();
       await Promise.all(Object.values(stores).map((server: StoreServer) => server.close()));
     }
   }
@@ -211,16 +238,14 @@ export class StoresWorld {
       "A readable archive",
     );
     tell(this.people, archive, this.#say);
-    const told = this.people.filter((person) => person.notRecovered > 0).map((person) => person.id);
-    if (told.length > 0 && !this.redisLost)
-      this.break("not-recovered", `${told.join(", ")} were told recovered: false, and Redis had lost nothing.`);
     const faults = this.people.flatMap((person) => person.faults.map((what) => ({ rule: "fault", what })));
     const story = {
       archive,
       streams: this.people.flatMap((person) => person.streams),
-      sendings: this.people.flatMap((person) => person.sendings),
+      sendings: [...this.people.flatMap((person) => person.sendings), ...this.foreign.map(({ sending }) => sending)],
     };
-    const broken = [...this.broken, ...faults, ...check(story)];
+    const lost = this.redisLost ? [] : unexplained(story.streams, archive, this.foreign);
+    const broken = [...this.broken, ...faults, ...lost, ...check(story)];
     if (broken.length > 0) for (const line of lines) this.say(`node: ${line.slice(0, LINE_CHARACTERS)}`);
     return broken;
   }

@@ -24,8 +24,8 @@ import {
 export type InsertFault =
   /** All land, and the answer comes `delayMs` later. */
   | { readonly kind: "slow"; readonly delayMs: number }
-  /** The first `landed` land, all of them for a lost answer; then the connection is cut. */
-  | { readonly kind: "drop"; readonly landed: number }
+  /** The first `landed` land, all of them for a lost answer, `work` is done, then the connection is cut. */
+  | { readonly kind: "drop"; readonly landed: number; readonly work?: () => Promise<void> }
   /** The answer tells of all and of a write-concern error; the others than the first `landed` are rolled back. */
   | { readonly kind: "write-concern"; readonly landed: number }
   /** The first `landed` land, then `work` is done, then the rest is inserted. */
@@ -127,6 +127,7 @@ class Link {
     const reply = await this.#insert(request, 0, fault.landed);
     switch (fault.kind) {
       case "drop":
+        await fault.work?.();
         return undefined;
       case "write-concern": {
         const writeConcernError = { code: WRITE_CONCERN_TIMED_OUT, errmsg: "waiting for replication timed out" };
