@@ -8,7 +8,7 @@ import type { Clock } from "./clock.ts";
 import type { Counters } from "./counters.ts";
 import { type Entry, entryBytes, ORIGIN, type Position, positionOf } from "./entry.ts";
 import type { Limits } from "./limits.ts";
-import type { Fanout } from "./link.ts";
+import type { Fanout, Link } from "./link.ts";
 import type { Log } from "./log.ts";
 import { fetchAfter } from "./reading.ts";
 import { memberChangeOf } from "./room.state.ts";
@@ -150,7 +150,8 @@ export class Audience {
     }
     const first = pack.entries[0] as Entry;
     const last = pack.entries[pack.entries.length - 1] as Entry;
-    if (first.offset === here.offset + 1 && pack.prevTerm === here.term) return this.#deliver(pack.entries);
+    if (first.offset === here.offset + 1 && pack.prevTerm === here.term)
+      return this.#deliver(pack.entries, pack.origin);
     if (last.offset <= here.offset) {
       // A foreign term at an offset we passed is proof of a broken chain; anything else is old news.
       if (last.term > here.term) this.lost(positionOf(last));
@@ -165,7 +166,7 @@ export class Audience {
     this.fill();
   }
 
-  #deliver(entries: readonly Entry[]): void {
+  #deliver(entries: readonly Entry[], origin?: Link): void {
     let from = 0;
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i] as Entry;
@@ -176,12 +177,12 @@ export class Audience {
         continue;
       }
       // Rule 11: up to the removal and nothing after it.
-      this.#publish(entries.slice(from, i + 1));
+      this.#publish(entries.slice(from, i + 1), origin);
       from = i + 1;
       this.#remember(change.user, entry.offset);
       this.#host.expel(this.room, change.user);
     }
-    this.#publish(from === 0 ? entries : entries.slice(from));
+    this.#publish(from === 0 ? entries : entries.slice(from), origin);
   }
 
   #remember(user: string, offset: number): void {
@@ -195,7 +196,7 @@ export class Audience {
     this.#removals.set(user, offset);
   }
 
-  #publish(entries: readonly Entry[]): void {
+  #publish(entries: readonly Entry[], origin: Link | undefined): void {
     const last = entries[entries.length - 1];
     if (!last) return;
     this.position = { offset: last.offset, term: last.term };
@@ -204,7 +205,7 @@ export class Audience {
       this.#ringBytes += entryBytes(entry);
     }
     if (this.#reaching.length > 0) this.#reached();
-    if (this.logs > 0) this.#host.counters.delivered += this.#host.fanout.entries(this.room, entries);
+    if (this.logs > 0) this.#host.counters.delivered += this.#host.fanout.entries(this.room, entries, origin);
     const { replayKeep } = this.#host.limits;
     if (this.#ring.length <= replayKeep * 2 && this.#ringBytes <= RING_BYTES) return;
     let drop = Math.max(0, this.#ring.length - replayKeep);

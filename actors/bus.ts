@@ -3,6 +3,7 @@
  * The guarantees are those of the protocol of a room's log; `bus.conformance.ts` checks every backend.
  */
 import type { Entry, Position } from "./entry.ts";
+import type { Link } from "./link.ts";
 import type { Word } from "./words.ts";
 
 /** Entries of one room decided in one turn. */
@@ -14,6 +15,8 @@ export interface Pack {
   readonly entries: readonly Entry[];
   /** First pack after an opening that found the room's head absent: only then may it be absent. */
   readonly opening: boolean;
+  /** The wire that all of it came in on, if its client waits for RECEIPTs. Known in the process that decided it only. */
+  readonly origin?: Link | undefined;
 }
 
 /**

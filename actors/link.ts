@@ -57,8 +57,11 @@ export interface Link {
 
 /** All local subscriptions at once: encodes once per distinct kind of receiver and publishes natively. */
 export interface Fanout {
-  /** Entries of one room, rising, to its log subscriptions. Answers the number of deliveries. */
-  entries(room: string, entries: readonly Entry[]): number;
+  /**
+   * Entries of one room, rising, to its log subscriptions. Answers the number of deliveries. `origin` as in `Pack`:
+   * its own copy may wait a moment for the RECEIPT, never longer than what follows in the room.
+   */
+  entries(room: string, entries: readonly Entry[], origin?: Link): number;
   signals(room: string, signals: readonly Signal[]): void;
   /** An entry of a direct room, or a notice, to the queue of its user. */
   notice(notice: Extract<Notice, { kind: "entry" | "notice" }>): void;

@@ -52,6 +52,11 @@ export class Mailbox {
     return this.#tasks.length + (this.#readers?.length ?? 0) >= this.#options.most;
   }
 
+  /** Whether a posting waits that was given its place before. */
+  get mayBeLogged(): boolean {
+    return this.#tasks.toArray().some((task) => "posting" in task && task.posting.again);
+  }
+
   /** The room is open: what waits is answered and decided. */
   open(): void {
     const readers = this.#readers ?? [];

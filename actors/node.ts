@@ -164,7 +164,10 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
 
   /** Stores what is logged. Where a hot log outlives the process and the archive is away, it is left there. */
   async #flush(): Promise<void> {
-    const flushed = this.writer.flushed().then(() => this.markers.flush());
+    const flushed = this.writer
+      .flushed()
+      .then(() => this.markers.flush())
+      .catch((error: unknown) => this.log.warn({ err: error }, "the last read markers were not written"));
     if (!this.bus.shared) return flushed;
     const late = new Promise<void>((resolve) => void this.clock.after(FLUSH_MS, resolve));
     await Promise.race([flushed, late]);

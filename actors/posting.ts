@@ -2,11 +2,14 @@
 import type { DerivedWrite } from "./archive.ts";
 import type { Refusal } from "./codes.ts";
 import type { Entry, EntryEvent, Fate } from "./entry.ts";
+import type { Link } from "./link.ts";
 
 /** Who waits for the outcome of a posting. Each method is called at most once, `refused` instead of the others. */
 export interface Reply {
   /** Whether somebody waits for `stored`: the batch then leaves soon. */
   readonly urgent: boolean;
+  /** The wire that will carry a RECEIPT once it is stored, if one does. */
+  readonly origin?: Link | undefined;
   /** The entry has its place in the order (`ack-level: accepted`). */
   accepted(entry: Entry): void;
   /** The entry is durable. For a retry, the first one's entry. */

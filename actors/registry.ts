@@ -32,7 +32,7 @@ export class Registry {
   readonly #byId = new Map<string, Connection>();
   /** First connection of each signed-in user; the others follow by `nextOfUser`. */
   readonly #byUser = new Map<string, Connection>();
-  /** Users in their grace, with its end. */
+  /** Users in their grace, with its end; rising, as all have the same. */
   readonly #leaving = new Map<string, number>();
   #timer: Timer | undefined;
 
@@ -132,7 +132,8 @@ export class Registry {
     const mono = this.#options.clock.monotonic();
     const { connectMs } = this.#options.limits;
     const at = { now, mono, connectMs };
-    for (const connection of this.#byId.values()) {
+    // Not `of`: nothing is made for each of many.
+    this.#byId.forEach((connection) => {
       const over = overdue(connection, at);
       if (over) {
         connection.end(over);
@@ -140,9 +141,9 @@ export class Registry {
         connection.beatAt = mono + connection.beatMs;
         connection.link.beat();
       }
-    }
+    });
     for (const [user, until] of this.#leaving) {
-      if (until > mono) continue;
+      if (until > mono) break;
       this.#leaving.delete(user);
       this.#options.watcher.offline(user);
     }

@@ -9,6 +9,7 @@ import type { Pack } from "./bus.ts";
 import type { Duplicates } from "./duplicates.ts";
 import type { Entry, Fate } from "./entry.ts";
 import type { Fates } from "./fates.ts";
+import type { Link } from "./link.ts";
 import { bytesOf, type Posting } from "./posting.ts";
 import type { Opened } from "./room.open.ts";
 import { storeFirst } from "./room.seal.ts";
@@ -124,11 +125,19 @@ export class RoomOrder {
     const postings = this.take();
     const entries = postings.map((item) => item.entry as Entry);
     const opening = this.#opening;
-    return { pack: { room: this.#room.id, prevTerm: (entries[0] as Entry).prevTerm, entries, opening }, postings };
+    const { prevTerm } = entries[0] as Entry;
+    return { pack: { room: this.#room.id, prevTerm, entries, opening, origin: originOf(postings) }, postings };
   }
 
   /** The hot log has accepted a pack: it has a head now. */
   accepted(): void {
     this.#opening = false;
   }
+}
+
+/** The one wire that postings came in on, and that waits for their RECEIPTs. */
+function originOf(postings: readonly Posting[]): Link | undefined {
+  const origin = postings[0]?.reply?.origin;
+  for (let i = 1; i < postings.length; i++) if (postings[i]?.reply?.origin !== origin) return undefined;
+  return origin;
 }

@@ -23,6 +23,9 @@ import { RoomOrder } from "./room.order.ts";
 import { RoomSettling } from "./room.settling.ts";
 import { memberDraft, type RoomState } from "./room.state.ts";
 
+/** Pause before a room that could not be opened is opened again, ms. */
+const OPEN_AGAIN_MS = 200;
+
 /** One awake room. */
 export class Room {
   readonly id: string;
@@ -60,6 +63,10 @@ export class Room {
       barred: () => (shard.holds ? undefined : shard.held()),
       decide: (item) => this.#decide(item),
     });
+    this.#open();
+  }
+
+  #open(): void {
     openRoom(this).then(
       (opened) => this.#opened(opened),
       (error: unknown) => this.#failed(error),
@@ -83,10 +90,19 @@ export class Room {
     this.#mailbox.open();
   }
 
-  /** The room cannot be opened: everybody who waits is refused, and the room is forgotten. */
+  /**
+   * The room cannot be opened: everybody who waits is refused, and the room is forgotten. While a posting waits
+   * that may be on the log, a store's silence refuses nothing: it is asked again, and the order stays.
+   */
   #failed(error: unknown): void {
     const refusal = error instanceof Refusal ? error : new Refusal("store-unavailable", undefined, 1_000);
     if (!(error instanceof Refusal)) this.host.log.warn({ room: this.id, err: error }, "a room could not be opened");
+    if (this.status === "opening" && refusal.code === "store-unavailable" && this.#mailbox.mayBeLogged) {
+      this.host.clock.after(OPEN_AGAIN_MS, () => {
+        if (this.status === "opening") this.#open();
+      });
+      return;
+    }
     this.#end(refusal);
   }
 
@@ -139,14 +155,15 @@ export class Room {
     try {
       const { draft } = item;
       const state = this.state;
-      // What the node itself words was checked by who asked for it.
-      if (draft.event === "message") state.requireSight(draft.sender);
+      // Before access is asked about: what was stored was allowed then, and its retry is answered with it.
       if (item.keyed) {
         const first = this.#duplicates.check(item, state);
         if (first === "answered") this.host.counters.duplicates++;
         else if (first !== "new") this.#mailbox.hold(first, item);
         if (first !== "new") return first === "answered";
       }
+      // What the node itself words was checked by who asked for it.
+      if (draft.event === "message") state.requireSight(draft.sender);
       if (item.again && draft.ref > 0) {
         this.#mailbox.hold(this.#askAgain(item), item);
         return false;

@@ -2,6 +2,7 @@
 import type { Refusal } from "./codes.ts";
 import type { Connection } from "./connection.ts";
 import type { Entry } from "./entry.ts";
+import type { Link } from "./link.ts";
 import type { Reply } from "./posting.ts";
 
 /** A SEND that posts a message. The body belongs to the request. */
@@ -64,6 +65,10 @@ export class SendReply implements Reply {
 
   get urgent(): boolean {
     return (this.#receipt !== undefined && !this.#early) || this.#group !== undefined;
+  }
+
+  get origin(): Link | undefined {
+    return this.#receipt !== undefined && !this.#early ? this.#connection.link : undefined;
   }
 
   accepted(entry: Entry): void {

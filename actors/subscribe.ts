@@ -23,7 +23,8 @@ export function openSubscription(connection: Connection, request: SubscribeReque
   const subscription: Subscription = { id, kind, subject, destination, ack, state: "joining" };
   if (kind === "queue" && subject !== connection.user)
     throw new Refusal("forbidden", "Only its own user may read a queue.");
-  connection.subscriptions.push(subscription);
+  // Not `push`: an array that grows has room for many, and most connections have few.
+  connection.subscriptions = [...connection.subscriptions, subscription];
   if (kind === "queue" || kind === "errors") {
     subscription.state = "live";
     if (kind === "queue") connection.link.attach(subscription);

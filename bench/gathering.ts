@@ -6,6 +6,7 @@ import type { Target } from "./targets.ts";
 
 const IN_FLIGHT = 64;
 const NAP_MS = 20;
+const SETTLE_MS = 1_500;
 /** Every how many connections one is read in full. */
 const SAMPLE_EVERY = 50;
 
@@ -60,6 +61,8 @@ export class Gathering {
   }
 
   async #tally(sent: Load["sent"]): Promise<Outcome["tally"]> {
+    // A node that lags behind the others may be silent for a while, which alone is not the end.
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
     const [front, audience] = await Promise.all([
       this.#front.run({ kind: "tally", sent }),
       this.#audience.run({ kind: "tally", sent }),

@@ -217,11 +217,15 @@ export class RedisWire {
   #deliver(send: () => void): void {
     this.#sending.push(send);
     if (this.#sending.length > 1) return;
-    try {
-      for (let at = 0; at < this.#sending.length; at++) (this.#sending[at] as () => void)();
-    } finally {
-      this.#sending = [];
+    for (let at = 0; at < this.#sending.length; at++) {
+      try {
+        (this.#sending[at] as () => void)();
+      } catch (error) {
+        // One message that cannot be taken costs the others nothing.
+        this.#options.log.error({ err: error }, "what came over the bus met a fault of ours");
+      }
     }
+    this.#sending = [];
   }
 
   #channelsOf(shard: number): string[] {

@@ -68,6 +68,30 @@ function words({ url }: StoreServer): void {
     await second.close();
   });
 
+  test("come in order behind whatever else anybody publishes to the channels of a node.", async () => {
+    const prefix = nextPrefix();
+    const [first, second] = [await named(url, prefix, "n1"), await named(url, prefix, "n2")];
+    const raw = openRaw(url);
+    const garbage = [
+      "",
+      "x",
+      "{}",
+      Buffer.alloc(8),
+      Buffer.alloc(9, 1),
+      Buffer.alloc(64, 0xff),
+      Buffer.from("\u0001".repeat(40)),
+    ];
+    for (const message of garbage) {
+      for (const channel of [`${prefix}node:n2`, `${prefix}notices`]) await raw.publish(channel, message);
+    }
+    first.bus.tell("n2", callOf(1, new Uint8Array(9)));
+    await second.ear.until(1);
+    assert.equal((second.ear.heard[0] as Told).word.kind, "call");
+    raw.disconnect();
+    await first.close();
+    await second.close();
+  });
+
   test("are counted when nobody of that name is there.", async () => {
     const { bus, close } = await named(url, nextPrefix(), "n1");
     bus.tell("nobody", callOf(1, new Uint8Array(8)));

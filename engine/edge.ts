@@ -11,6 +11,9 @@ export interface Flushable {
   flush(): void;
 }
 
+/** How long a sender's own copy waits for its RECEIPT at least, ms: a commit on a disk of today takes less. */
+const KEEP_MS = 5;
+
 /** The shared part of the edge. */
 export class Edge {
   readonly node: Node;
@@ -22,6 +25,9 @@ export class Edge {
   readonly nodeLine: string;
   readonly replays = new Replays();
   #waiting: Flushable[] = [];
+  /** Sessions that keep something, and those that did when time was last up. */
+  #keeping: Flushable[] = [];
+  #overdue: Flushable[] = [];
   #sessions = 0;
   readonly #flush = (): void => {
     const waiting = this.#waiting;
@@ -48,5 +54,25 @@ export class Edge {
   flushLater(one: Flushable): void {
     this.#waiting.push(one);
     if (this.#waiting.length === 1) this.node.clock.endOfTurn(this.#flush);
+  }
+
+  /** Calls `flush` once between `KEEP_MS` and twice as much has passed, and two turns have ended. */
+  flushInTime(one: Flushable): void {
+    this.#keeping.push(one);
+    if (this.#keeping.length === 1 && this.#overdue.length === 0) this.#flushOverdueSoon();
+  }
+
+  #flushOverdueSoon(): void {
+    const { clock } = this.node;
+    // Of a busy node the turns are long, and what a commit brings comes two turns after it was asked for.
+    clock.after(KEEP_MS, () => clock.endOfTurn(() => clock.endOfTurn(() => this.#flushOverdue())));
+  }
+
+  #flushOverdue(): void {
+    const overdue = this.#overdue;
+    this.#overdue = this.#keeping;
+    this.#keeping = [];
+    for (const flushable of overdue) flushable.flush();
+    if (this.#overdue.length > 0) this.#flushOverdueSoon();
   }
 }

@@ -9,7 +9,7 @@
 import type uWS from "uWebSockets.js";
 import type { Notice, Signal } from "../actors/bus.ts";
 import type { Entry } from "../actors/entry.ts";
-import type { Fanout, Subscription } from "../actors/link.ts";
+import type { Fanout, Link, Subscription } from "../actors/link.ts";
 import type { Version } from "./stomp/frame.ts";
 import { type Dialect, entryFrame, entryLines, noticeFrame, signalFrame } from "./stomp/message.ts";
 
@@ -19,6 +19,21 @@ export interface Topic extends Dialect {
   readonly name: string;
   /** Sockets subscribed. */
   count: number;
+  /** Whose own copy of what was published last may still wait for its RECEIPT. */
+  holder: Sender | undefined;
+}
+
+/** A wire whose client sent what is published, and waits for its RECEIPT. */
+export interface Sender {
+  /** The fan-out that its subscriptions are in. */
+  readonly fanout: Fanout;
+  /**
+   * Publishes to all others of a topic, and keeps its own copy, if it is subscribed, for the write that brings the
+   * RECEIPT; false when it has no socket any more, and nothing was done.
+   */
+  publish(topic: string, frame: Buffer): boolean;
+  /** Sends what was kept. */
+  flush(): void;
 }
 
 /** Publishes natively; `app.publish` of uWebSockets.js. */
@@ -65,7 +80,7 @@ export class NativeFanout implements Fanout {
     if (!topic) {
       const { kind, subject, id, destination } = subscription;
       const name = `${kind}\n${subject}\n${version}\n${acked ? "a" : ""}\n${destination}\n${id}`;
-      topic = { name, subscription: id, version, acked, destination, count: 0 };
+      topic = { name, subscription: id, version, acked, destination, count: 0, holder: undefined };
       topics.push(topic);
     }
     topic.count++;
@@ -88,6 +103,7 @@ export class NativeFanout implements Fanout {
     );
     if (!topics || at === undefined || at < 0) return;
     const topic = topics[at] as Topic;
+    release(topic);
     ws?.unsubscribe(topic.name);
     topic.count--;
     this.subscriptions--;
@@ -101,15 +117,21 @@ export class NativeFanout implements Fanout {
     return subscription.kind === "signals" ? this.#signals : this.#queues;
   }
 
-  entries(room: string, entries: readonly Entry[]): number {
+  entries(room: string, entries: readonly Entry[], origin?: Link): number {
     const topics = this.#logs.get(room);
     if (!topics) return 0;
     let deliveries = 0;
-    for (const entry of entries) deliveries += this.#entry(entry, topics);
+    const sender = this.#senderOf(origin);
+    for (const entry of entries) deliveries += this.#entry(entry, topics, sender);
     return deliveries;
   }
 
-  #entry(entry: Entry, topics: readonly Topic[]): number {
+  /** The origin, if its subscriptions are here: a hub in memory may join several nodes. */
+  #senderOf(origin: (Link & Partial<Sender>) | undefined): Sender | undefined {
+    return origin?.fanout === this ? (origin as Link & Sender) : undefined;
+  }
+
+  #entry(entry: Entry, topics: readonly Topic[], sender?: Sender): number {
     let shared = "";
     let version: Version | undefined;
     let deliveries = 0;
@@ -119,7 +141,13 @@ export class NativeFanout implements Fanout {
         shared = entryLines(entry, version);
       }
       this.encodings++;
-      this.#publish(topic.name, entryFrame(entry, topic, shared), !entry.text);
+      const frame = entryFrame(entry, topic, shared);
+      if (topic.holder !== sender) release(topic);
+      if (entry.text && sender?.publish(topic.name, frame)) topic.holder = sender;
+      else {
+        release(topic);
+        this.#publish(topic.name, frame, !entry.text);
+      }
       deliveries += topic.count;
     }
     return deliveries;
@@ -140,4 +168,12 @@ export class NativeFanout implements Fanout {
     }
     for (const topic of topics) this.#publish(topic.name, noticeFrame(notice, topic), false);
   }
+}
+
+/** Nothing published to a topic overtakes what was published before. */
+function release(topic: Topic): void {
+  const { holder } = topic;
+  if (!holder) return;
+  topic.holder = undefined;
+  holder.flush();
 }

@@ -169,9 +169,11 @@ export class Judge implements Witness {
       this.#require(seen === log.length, () => `the archive holds ${log.length} entries of ${room}, it took ${seen}`);
       const asked = this.#sent.filter((one) => one.room === room);
       this.#holds(() => checkLog(log));
-      this.#holds(() => checkOrder(log));
       this.#holds(() => checkOnce(log, asked));
       this.#holds(() => checkStored(log, asked));
+      const refused = refusedBreach(log, asked);
+      if (refused !== undefined) this.breaks(refused);
+      this.#holds(() => checkOrder(log));
       const access = this.closedRooms.has(room) ? accessBreach(log) : undefined;
       if (access !== undefined) this.breaks(access);
     }
@@ -195,7 +197,18 @@ export class Judge implements Witness {
     try {
       check();
     } catch (error) {
-      this.breaks((error as Error).message);
+      this.breaks(((error as Error).message.split("\n")[0] as string));
     }
   }
+}
+
+/** A SEND that was refused and is on the log all the same. */
+function refusedBreach(log: readonly Entry[], asked: readonly Sent[]): string | undefined {
+  const bodies = new Map<string, Entry>();
+  for (const entry of log) if (entry.event === "message") bodies.set(Buffer.from(entry.body).toString(), entry);
+  for (const { refused, body } of asked) {
+    const there = refused === undefined ? undefined : bodies.get(body);
+    if (there) return `${body} was refused (${refused}) and stands at ${place(there)}`;
+  }
+  return undefined;
 }

@@ -181,8 +181,10 @@ export class Process {
     }
     await drained;
     await new Promise<void>((resolve) => void this.life.after(1_600, resolve));
-    await this.node.stop();
-    this.shared.story.say(this.name, "has ended");
+    await this.node.stop().then(
+      () => this.shared.story.say(this.name, "has ended"),
+      (error: Error) => this.shared.judge.breaks(`${this.name} did not end in order: ${error.stack}`),
+    );
     this.die();
   }
 

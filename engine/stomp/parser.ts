@@ -81,6 +81,9 @@ export class FrameParser {
   #headBytes = 0;
   #contentLength = -1; // -1: not given
   #inBody = false;
+  /** Of the header line in hand: what kinds of bytes are in it, and the hash of its name. */
+  #kinds = 0;
+  #hash = 0;
   #held: Buffer = NOTHING;
   #heldLength = 0;
 
@@ -184,7 +187,11 @@ export class FrameParser {
       throw new Refusal("bad-frame", "There is a CR inside a header line.");
     }
     if (last === at) this.#inBody = true;
-    else this.#addHeader(bytes, [at, colon, last], kinds, hash);
+    else {
+      this.#kinds = kinds;
+      this.#hash = hash;
+      this.#addHeader(bytes, at, colon, last);
+    }
     return stop + 1;
   }
 
@@ -199,7 +206,7 @@ export class FrameParser {
     }
   }
 
-  #addHeader(bytes: Buffer, [at, colon, last]: [number, number, number], kinds: number, hash: number): void {
+  #addHeader(bytes: Buffer, at: number, colon: number, last: number): void {
     if (colon >= last) throw new Refusal("bad-frame", "A header line has no colon.");
     if (colon === at) throw new Refusal("bad-frame", "A header has no name.");
     if (this.#headers.length >= 2 * this.#options.headers) {
@@ -207,8 +214,8 @@ export class FrameParser {
     }
     let name: string;
     let value: string;
-    if ((kinds & (HIGH | ESCAPES)) === 0) {
-      name = wordOf(bytes, at, colon, hash);
+    if ((this.#kinds & (HIGH | ESCAPES)) === 0) {
+      name = wordOf(bytes, at, colon, this.#hash);
       value = colon + 1 === last ? "" : bytes.toString("latin1", colon + 1, last);
     } else {
       if (!isUtf8(bytes.subarray(at, last))) throw new Refusal("bad-frame", "A header is not UTF-8.");
@@ -287,7 +294,7 @@ export class FrameParser {
       return end;
     }
     let body: Buffer;
-    if (this.#heldLength === 0) body = bytes.subarray(at, stop);
+    if (this.#heldLength === 0) body = stop === at ? NOTHING : bytes.subarray(at, stop);
     else {
       this.#hold(bytes, at, stop, this.#heldLength + stop - at);
       body = this.#held.subarray(0, this.#heldLength);

@@ -6,8 +6,9 @@ import type uWS from "uWebSockets.js";
 import { type CodeWord, codeOf, Refusal } from "../../actors/codes.ts";
 import type { Connection } from "../../actors/connection.ts";
 import { type Entry, messageId, type Position } from "../../actors/entry.ts";
-import type { About, Link, Subscription } from "../../actors/link.ts";
+import type { About, Fanout, Link, Subscription } from "../../actors/link.ts";
 import type { Edge } from "../edge.ts";
+import type { Sender } from "../fanout.ts";
 import { handleFrame } from "./commands.ts";
 import { CONNECTED_AS, encodeFrame, encodeHeader, HEARTBEAT } from "./encoder.ts";
 import type { Version } from "./frame.ts";
@@ -23,8 +24,11 @@ export function addressText(bytes: ArrayBuffer): string {
   return decoder.decode(bytes);
 }
 
+/** Frames that wait in an outbox at most for a RECEIPT to come. */
+const OUTBOX_FRAMES = 64;
+
 /** A session. Small on purpose: there are hundreds of thousands. */
-export class Session implements Link {
+export class Session implements Link, Sender {
   readonly edge: Edge;
   readonly connection: Connection;
   readonly parser: FrameParser;
@@ -36,7 +40,9 @@ export class Session implements Link {
   readonly #forwarded: string | undefined;
   #ws: uWS.WebSocket<unknown> | undefined;
   /** Frames that leave at the end of the turn. */
-  #outbox: string[] = [];
+  #outbox: (string | Buffer)[] = [];
+  /** The outbox leaves at the end of this turn, and not only in time. */
+  #due = false;
   /** Bytes from the socket are being read: what is sent meanwhile leaves in one write, as the socket is corked. */
   #reading = false;
   #drained: (() => void)[] | undefined;
@@ -133,6 +139,7 @@ export class Session implements Link {
 
   /** Does and sends what waits for the end of the turn. */
   flush(): void {
+    this.#due = false;
     this.#markDelivered();
     const frames = this.#outbox;
     if (frames.length === 0) return;
@@ -140,11 +147,11 @@ export class Session implements Link {
     this.#write(frames);
   }
 
-  #write(frames: readonly string[]): void {
+  #write(frames: readonly (string | Buffer)[]): void {
     const ws = this.#ws;
     if (!ws) return;
     if (frames.length === 1) {
-      ws.send(frames[0] as string, false);
+      ws.send(frames[0] as string | Buffer, false);
       return;
     }
     ws.cork(() => {
@@ -178,8 +185,23 @@ export class Session implements Link {
     if (head) frame += `head-offset:${head.offset}\nhead-term:${head.term}\n`;
     frame += "\n\0";
     if (this.#reading) return this.#now(frame);
-    if (this.#outbox.length === 0) this.edge.flushLater(this);
+    if (!this.#due) this.edge.flushLater(this);
+    this.#due = true;
     this.#outbox.push(frame);
+  }
+
+  get fanout(): Fanout {
+    return this.edge.fanout;
+  }
+
+  publish(topic: string, frame: Buffer): boolean {
+    const ws = this.#ws;
+    if (!ws) return false;
+    ws.publish(topic, frame, false);
+    if (!ws.isSubscribed(topic)) return true;
+    if (this.#outbox.push(frame) >= OUTBOX_FRAMES) this.flush();
+    else if (this.#outbox.length === 1) this.edge.flushInTime(this);
+    return true;
   }
 
   fault(refusal: Refusal, about: About): void {

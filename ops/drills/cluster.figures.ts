@@ -48,6 +48,16 @@ export class PauseMeter {
     ledger.listeners.add(this.#listener);
   }
 
+  /** Whether every room of these was heard of since a moment, by `performance.now()`. */
+  since(rooms: readonly string[], sinceMs: number): boolean {
+    const last = new Map<string, number>();
+    for (const [key, { lastMs }] of this.#tracks) {
+      const room = key.slice(key.indexOf("\n") + 1);
+      last.set(room, Math.max(last.get(room) ?? 0, lastMs));
+    }
+    return rooms.every((room) => (last.get(room) ?? 0) > sinceMs);
+  }
+
   #take(key: string, term: number, atMs: number): void {
     const track = this.#tracks.get(key);
     if (!track) {

@@ -10,6 +10,7 @@ import { judge } from "./cluster.judge.ts";
 import type { Person } from "./cluster.person.ts";
 import { type ClusterOptions, ClusterWorld, type Place, type Shape } from "./cluster.world.ts";
 import { pause } from "./crash.ts";
+import { eventually } from "./harness.ts";
 
 /** Kills in one drill [issue 5]. */
 const KILLS = 10;
@@ -57,7 +58,12 @@ async function heardAt(world: ClusterWorld, staying: readonly Place[], act: () =
   const meter = new PauseMeter(world.ledger, (person, room) => people.has(person) && world.probes.includes(room));
   await pause(AROUND_MS);
   await act();
+  const sinceMs = performance.now();
   await pause(AROUND_MS);
+  const all = async () => meter.since(world.probes, sinceMs) || undefined;
+  await eventually(all, TAKEN_MS, "Something new in every room").catch((error: Error) =>
+    world.break("stalled", error.message),
+  );
   hush();
   return meter.stop();
 }

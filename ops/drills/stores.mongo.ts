@@ -228,15 +228,26 @@ class MongoFaults {
 
   /** The same where that first entry is stored alone, before it is shown: a room that another's term has unsealed. */
   async sealing(): Promise<void> {
-    await this.claimed();
+    await this.slow();
+    const before = await this.#take("claimed", { pick: (batch) => this.#world.random.pick(batch), term: this.#claim });
+    // Awaited from here on: it comes as soon as the shard is owned again.
     const pick = (batch: Batch) => (batch.length === 1 ? firstOfTerm(batch) : undefined);
-    await this.#displace("sealing", { pick, term: beforeIt, unshown: true });
+    const sealing = this.#take("sealing", { pick, term: beforeIt, unshown: true });
+    if (before) await this.#told("claimed", [before]);
+    const taken = await sealing;
+    if (taken) await this.#told("sealing", [taken]);
   }
 
   readonly #claim = ({ room }: EntryDocument): Promise<number> => this.#rival.claim(room);
 
   /** An entry of another stands where ours was to stand, and the node is told so. */
-  async #displace(fault: string, { pick, term, dropped, unshown = false }: Displacing): Promise<void> {
+  async #displace(fault: string, how: Displacing): Promise<void> {
+    const taken = await this.#take(fault, how);
+    if (taken) await this.#told(fault, [taken]);
+  }
+
+  /** Lets another take a place; answers its `_id`, undefined when nothing came of it. */
+  async #take(fault: string, { pick, term, dropped, unshown }: Displacing): Promise<string | undefined> {
     let taken: string | undefined;
     await this.#meet(fault, (documents) => {
       const batch = documents as unknown as Batch;
@@ -248,7 +259,7 @@ class MongoFaults {
       };
       return { kind: dropped ? "drop" : "between", landed: batch.indexOf(ours), work };
     });
-    if (taken) await this.#told(fault, [taken]);
+    return taken;
   }
 
   /** Every answer is later than the driver waits for it, until the breaker of writes opens; then all is well. */

@@ -65,7 +65,7 @@ func rangeOfID(filter *types.Document) (string, []any) {
 		}
 
 		where += fmt.Sprintf("%s %s ?", metadata.IDColumn, compare)
-		args = append(args, """+bound+end)
+		args = append(args, "\\x22"+bound+end)
 	}
 
 	if where == "" {
