@@ -119,3 +119,28 @@ test("A line of many is answered again once a turn, however many of its parcels 
   await clock.turn();
   assert.deepEqual(wire.answers().slice(2).map(said), ["stored 4"]);
 });
+
+test("A draft that the wire damaged gets no place in any log, and costs the others nothing.", async () => {
+  const { clock, wire, room, owner } = landed();
+  const whole = parcelOf(1, 1);
+  for (const harm of [
+    { key: 7 },
+    { headers: ["a"] },
+    { headers: [1, 2] },
+    { body: "text" },
+    { event: "member" },
+    { ref: "x" },
+  ]) {
+    const drafts = whole.drafts.map((draft) => ({ ...draft, ...harm })) as unknown as Parcel["drafts"];
+    owner.landings.onSends("e", [{ ...whole, drafts }, parcelOf(1, 1, { room: "b" })]);
+  }
+  await clock.turn();
+  assert.deepEqual(
+    room.items.map(({ draft }) => typeof draft.key),
+    ["string"],
+  );
+  assert.equal(
+    wire.answers().every((answers) => answers.room === "b"),
+    true,
+  );
+});

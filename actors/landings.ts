@@ -15,7 +15,7 @@ import type { Counters } from "./counters.ts";
 import type { Entry } from "./entry.ts";
 import { type Draft, type Posting, posting, type Reply } from "./posting.ts";
 import { ReopeningRefusal } from "./reopening.ts";
-import type { Answer, Answers, Parcel } from "./words.ts";
+import { type Answer, type Answers, isDraft, type Parcel } from "./words.ts";
 
 /** What the landings need of their node. */
 export interface LandingsHost {
@@ -163,7 +163,10 @@ export class Landings implements LandedHost {
 
   /** SENDs of an edge. */
   onSends(from: string, parcels: readonly Parcel[]): void {
-    for (const parcel of parcels) this.#land(from, parcel);
+    for (const parcel of parcels) {
+      // The room would ask for ever whether such a one was logged.
+      if (parcel.drafts.every(isDraft)) this.#land(from, parcel);
+    }
   }
 
   /** The room is not awake here any more. What was given to it is answered all the same. */

@@ -24,6 +24,7 @@ import type { Limits } from "./limits.ts";
 import { Lines } from "./lines.ts";
 import type { Fanout, Link } from "./link.ts";
 import type { Log } from "./log.ts";
+import { Lookups } from "./lookups.ts";
 import { Markers } from "./markers.ts";
 import { OnlineWatch } from "./online.ts";
 import type { Posting } from "./posting.ts";
@@ -78,6 +79,7 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
   readonly counters = new Counters();
   readonly writer: Writer;
   readonly markers: Markers;
+  readonly lookups: Lookups;
   readonly speaker: Speaker;
   readonly registry: Registry;
   readonly online: OnlineWatch;
@@ -129,6 +131,7 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
     this.landings = new Landings(this);
     this.guests = new Guests(this);
     this.posts = new Posts(this);
+    this.lookups = new Lookups(this);
     this.bus.receive(this);
   }
 
@@ -301,6 +304,7 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
   }
 
   forgotten(roomId: string): void {
+    this.lookups.forget(roomId);
     this.landings.forget(roomId);
     this.guests.forget(roomId);
   }

@@ -15,3 +15,22 @@ test("A process that stood still reads what came meanwhile before it ends silent
   await stage.clock.advance(1_000);
   assert.deepEqual([alive.open, silent.open], [true, false]);
 });
+
+test("Each user who left is offline when the own grace is over, one who returned and left again too.", async () => {
+  const stage = await Stage.open();
+  const { registry, limits } = stage.node;
+  const online = (): string => ["alice", "bob"].filter((user) => registry.isOnline(user)).join();
+  const [alice, bob] = [stage.connect("alice"), stage.connect("bob")];
+  alice.connection.lost();
+  await stage.clock.advance(2_000);
+  bob.connection.lost();
+  await stage.clock.advance(1_000);
+  stage.connect("alice").connection.lost();
+  await stage.clock.advance(limits.presenceGraceMs - 1_000);
+  assert.equal(online(), "alice,bob");
+  // A look at the list is up to half a second late.
+  await stage.clock.advance(500);
+  assert.equal(online(), "alice");
+  await stage.clock.advance(1_000);
+  assert.equal(online(), "");
+});

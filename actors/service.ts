@@ -89,16 +89,19 @@ export class RoomService implements LobbyRooms {
     return this.#view(caller, record);
   }
 
-  /** A room as the caller sees it; from memory where it is awake, else from the archive, which is then the truth. */
+  /** A room as the caller sees it; from memory where it is awake, else from the archive or what is remembered of it. */
   async #view(caller: Caller, record: RoomRecord): Promise<RoomView> {
     const awake = this.node.rooms.get(record.id);
     const state = awake?.status === "open" ? awake.state : undefined;
-    const [marker, lastMessage, head, member] = await Promise.all([
-      this.node.markers.of(record.id, caller.id),
-      this.#lastMessage(record.id),
-      state ? undefined : this.archive.head(record.id),
-      state ? state.members.get(caller.id) : this.archive.member(record.id, caller.id),
-    ]);
+    const { lookups, markers } = this.node;
+    const { id } = record;
+    const [marker, member, { head, lastMessage }] = state
+      ? await Promise.all([
+          markers.of(id, caller.id),
+          state.members.get(caller.id),
+          lookups.lastMessage(id).then((last) => ({ head: undefined, lastMessage: last })),
+        ])
+      : await Promise.all([lookups.marker(id, caller.id), lookups.member(id, caller.id), lookups.logEnd(id)]);
     const peer = record.pair?.find((user) => user !== caller.id);
     const count = state?.count ?? head?.count ?? 0;
     return {
@@ -117,13 +120,8 @@ export class RoomService implements LobbyRooms {
 
   async #nameOf(room: string, user: string): Promise<string> {
     const awake = this.node.rooms.get(room);
-    const member = awake?.status === "open" ? awake.state.members.get(user) : await this.archive.member(room, user);
+    const member = awake?.status === "open" ? awake.state.members.get(user) : await this.node.lookups.member(room, user);
     return member?.name ?? user;
-  }
-
-  async #lastMessage(room: string): Promise<ArchivedEntry | undefined> {
-    const page = await this.archive.page(room, { limit: 20, end: "last" });
-    return page.findLast((item) => item.entry.event === "message");
   }
 
   async renameRoom(caller: Caller, roomId: string, name: string): Promise<RoomView> {

@@ -87,3 +87,16 @@ export type Word =
   | { readonly kind: "whoIsThere"; readonly rooms: readonly string[] }
   /** Handing over, step 3: the lock's value; from now on the giver renews no more. */
   | { readonly kind: "pass"; readonly shard: number; readonly lock: string; readonly term: number };
+
+/** Whether what came over the wire is a message's draft: one that is damaged must not get a place in a log. */
+export function isDraft(draft: Draft): boolean {
+  const texts: readonly unknown[] = [draft.sender, draft.senderName, draft.key, draft.contentType, ...draft.headers];
+  return (
+    draft.event === "message" &&
+    Number.isSafeInteger(draft.ref) &&
+    typeof draft.text === "boolean" &&
+    draft.body instanceof Uint8Array &&
+    draft.headers.length % 2 === 0 &&
+    texts.every((text) => typeof text === "string")
+  );
+}

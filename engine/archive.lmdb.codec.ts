@@ -251,6 +251,7 @@ export function unpackPlaced(bytes: Buffer): Entry[] {
   return entries;
 }
 
+/** Reads what was packed. Throws `RangeError` beyond the end: the bytes are damaged. */
 class PackedReader {
   at = 0;
   readonly #bytes: Buffer;
@@ -262,7 +263,8 @@ class PackedReader {
   number(): number {
     let value = 0;
     for (let factor = 1; ; factor *= 128) {
-      const byte = this.#bytes[this.at++] as number;
+      const byte = this.#bytes[this.at++];
+      if (byte === undefined) throw new RangeError("A packed entry ends too early.");
       value += (byte & 127) * factor;
       if (byte < 128) return value;
     }
@@ -272,6 +274,7 @@ class PackedReader {
     const length = this.number();
     const start = this.at;
     this.at += length;
+    if (this.at > this.#bytes.length) throw new RangeError("A packed entry ends too early.");
     return this.#bytes.toString("utf8", start, this.at);
   }
 }

@@ -4,6 +4,7 @@ import { assertSameEntries, offsets, sampleEntry, sampleLog } from "../actors/ar
 import { archiveConformance } from "../actors/archive.conformance.ts";
 import type { Archive } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
+import { LIMITS } from "../actors/limits.ts";
 import { SILENT } from "../actors/log.ts";
 import { startFerretdb } from "../ops/stores/ferretdb.ts";
 import { StoreMissing, type StoreServer, sparePort } from "../ops/stores/process.ts";
@@ -60,6 +61,24 @@ test("Two nodes that claim terms and insert at once share no term and no place."
     assertSameEntries(standing, logs[won] as (typeof logs)[0]);
   } finally {
     for (const node of nodes) await node.close();
+  }
+});
+
+test("A batch of the writer's full size stops at the first place taken, whatever follows.", needsServer, async () => {
+  const archive = await open();
+  try {
+    const { batchEntries } = LIMITS;
+    const log = sampleLog("a", 1, batchEntries);
+    const foreign = sampleEntry("a", 21, { term: 9, key: "c/foreign" });
+    await archive.insert([foreign]);
+    assert.deepEqual(await archive.insert(log), { stored: 20, conflict: true });
+    const found = await offsets(archive, "a", { limit: batchEntries, end: "first" });
+    assert.deepEqual(
+      found,
+      [...log.slice(0, 20), foreign].map(({ offset }) => offset),
+    );
+  } finally {
+    await archive.close();
   }
 });
 

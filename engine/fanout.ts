@@ -28,8 +28,8 @@ export interface Sender {
   /** The fan-out that its subscriptions are in. */
   readonly fanout: Fanout;
   /**
-   * Publishes to all others of a topic, and keeps its own copy, if it is subscribed, for the write that brings the
-   * RECEIPT; false when it has no socket any more, and nothing was done.
+   * Publishes to all others of a topic, and keeps its own copy for the write that brings the RECEIPT; false, and
+   * nothing was done, when it is not subscribed to it.
    */
   publish(topic: string, frame: Buffer): boolean;
   /** Sends what was kept. */

@@ -98,6 +98,24 @@ test("A token lives to its expiry and no longer, also when it is remembered.", a
   refusedWith("token-expired", () => tokens.verify(token));
 });
 
+test("A token is remembered from its second use on, for a while, and is the only one that gets its claims.", async () => {
+  const clock = new SimulatedClock(1_700_000_000_000);
+  const tokens = createTokens(options(clock));
+  const [ann, ben] = [tokens.sign(ANN).token, tokens.sign({ ...ANN, sub: "ben" }).token];
+  const first = tokens.verify(ann);
+  const second = tokens.verify(ann);
+  assert.notEqual(second, first);
+  assert.equal(tokens.verify(ann), second);
+  assert.equal(tokens.verify(ben).sub, "ben");
+  // The end that it is known by is right, the rest is another's.
+  const patched = ben.slice(0, ben.lastIndexOf(".")) + ann.slice(ann.lastIndexOf("."));
+  refusedWith("token-bad", () => tokens.verify(patched));
+  assert.equal(tokens.verify(ann), second);
+  await clock.advance(LIMITS.tokenCacheMs);
+  assert.deepEqual(tokens.verify(ann), second);
+  assert.notEqual(tokens.verify(ann), second);
+});
+
 test("Tokens without a needed claim, or with a wrong one, are refused.", () => {
   const clock = new SimulatedClock();
   const tokens = createTokens(options(clock));

@@ -181,7 +181,6 @@ export class RedisHandle implements Bus {
 
   tell(node: string, word: Word): void {
     const { name, life } = this.#around;
-    if ((globalThis as any).DBG) console.log(this.#around.network.time.nowMs.toFixed(2), name, "tells", node, JSON.stringify(word).slice(0, 150));
     if (node === name) return life.endOfTurn(() => this.#deliver(() => this.#receiver?.onWord(name, word)));
     this.#commands.cast(() =>
       this.#redis.push(

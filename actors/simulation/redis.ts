@@ -49,7 +49,8 @@ export class SimulatedRedis implements Server {
 
   /** Packs to all who subscribed to their rooms but the one that published them. */
   publish(from: string, packs: readonly Pack[]): void {
-    for (const pack of packs) {
+    for (const { room, prevTerm, entries, opening } of packs) {
+      const pack: Pack = { room, prevTerm, entries, opening };
       this.push(
         (listener) => listener.name !== from && listener.rooms.has(pack.room),
         (receiver) => receiver.onPack(pack),

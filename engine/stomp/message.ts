@@ -71,18 +71,20 @@ export function noticeFrame(notice: Extract<Notice, { kind: "notice" }>, dialect
   );
 }
 
-/** A MESSAGE of the engine itself. */
-export function controlFrame(headers: readonly string[], dialect: Dialect, body?: Uint8Array): Buffer {
+/** A MESSAGE of the engine itself that says something. */
+export function controlFrame(headers: readonly string[], dialect: Dialect, body: Uint8Array): Buffer {
+  return assembleFrame(controlLines(encodeHeaders(headers, dialect.version), dialect), body);
+}
+
+/** A MESSAGE of the engine itself without a body, as text. `lines`: its header lines, escaped. */
+export function controlText(lines: string, dialect: Dialect): string {
+  return `${controlLines(lines, dialect)}\n\0`;
+}
+
+function controlLines(lines: string, { subscription, destination, version }: Dialect): string {
   signalCounter++;
-  const own = [
-    "subscription",
-    dialect.subscription,
-    "destination",
-    dialect.destination,
-    "message-id",
-    `control-${signalCounter}`,
-  ];
-  return assembleFrame(`MESSAGE\n${encodeHeaders([...own, ...headers], dialect.version)}`, body);
+  const to = `subscription:${escapeHeader(subscription, version)}\ndestination:${escapeHeader(destination, version)}\n`;
+  return `MESSAGE\n${to}message-id:control-${signalCounter}\n${lines}`;
 }
 
 function jsonFrame(headers: readonly string[], body: object, dialect: Dialect): Buffer {

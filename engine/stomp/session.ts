@@ -12,7 +12,7 @@ import type { Sender } from "../fanout.ts";
 import { handleFrame } from "./commands.ts";
 import { CONNECTED_AS, encodeFrame, encodeHeader, HEARTBEAT } from "./encoder.ts";
 import type { Version } from "./frame.ts";
-import { controlFrame, type Dialect } from "./message.ts";
+import { controlFrame, controlText, type Dialect } from "./message.ts";
 import { FrameParser } from "./parser.ts";
 
 /** Unsent bytes beyond which a replay waits for the socket. */
@@ -196,9 +196,8 @@ export class Session implements Link, Sender {
 
   publish(topic: string, frame: Buffer): boolean {
     const ws = this.#ws;
-    if (!ws) return false;
+    if (!ws?.isSubscribed(topic)) return false;
     ws.publish(topic, frame, false);
-    if (!ws.isSubscribed(topic)) return true;
     if (this.#outbox.push(frame) >= OUTBOX_FRAMES) this.flush();
     else if (this.#outbox.length === 1) this.edge.flushInTime(this);
     return true;
@@ -224,9 +223,10 @@ export class Session implements Link, Sender {
   }
 
   resumed(subscription: Subscription, recovered: boolean, head: Position): void {
-    const headers = ["event", "resumed", "room", subscription.subject, "recovered", String(recovered)];
-    headers.push("head-offset", String(head.offset), "head-term", String(head.term));
-    this.#now(controlFrame(headers, this.#dialect(subscription)));
+    const lines =
+      `event:resumed\nroom:${subscription.subject}\nrecovered:${recovered}\n` +
+      `head-offset:${head.offset}\nhead-term:${head.term}\n`;
+    this.#now(controlText(lines, this.#dialect(subscription)));
   }
 
   replay(subscription: Subscription, entries: readonly Entry[]): void {
@@ -238,8 +238,8 @@ export class Session implements Link, Sender {
   }
 
   ended(subscription: Subscription, code: CodeWord): void {
-    const headers = ["event", "ended", "room", subscription.subject, "code", code];
-    this.#now(controlFrame(headers, this.#dialect(subscription)));
+    const lines = `event:ended\nroom:${subscription.subject}\ncode:${code}\n`;
+    this.#now(controlText(lines, this.#dialect(subscription)));
   }
 
   #dialect(subscription: Subscription): Dialect {

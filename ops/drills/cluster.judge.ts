@@ -49,7 +49,11 @@ export async function judge(world: ClusterWorld): Promise<Violation[]> {
   const told = people.filter(({ notRecovered }) => notRecovered > 0);
   if (told.length > 0 && !world.redisLost)
     world.break("not-recovered", `${told.length} people were told recovered: false, and Redis had lost nothing.`);
-  tell(world, [...archive.values()].reduce((total, log) => total + log.length, 0), story.sendings.length);
+  tell(
+    world,
+    [...archive.values()].reduce((total, log) => total + log.length, 0),
+    story.sendings.length,
+  );
   const faults = people.flatMap((person) => person.faults.map((what) => ({ rule: "fault", what })));
   const broken = [...world.broken, ...faults, ...check(story)];
   if (broken.length > 0) await world.keepLogs();
@@ -69,7 +73,10 @@ async function settle(world: ClusterWorld): Promise<void> {
     const left = people.flatMap(({ unanswered }) => unanswered);
     const away = people.filter(({ node }) => node === undefined).length;
     const rooms = [...new Set(left.map(({ room }) => room))];
-    world.break("unanswered", `${error.message} ${left.length} are left in ${rooms.join(", ")}; ${away} people are away.`);
+    world.break(
+      "unanswered",
+      `${error.message} ${left.length} are left in ${rooms.join(", ")}; ${away} people are away.`,
+    );
   });
   for (const room of world.rooms) {
     const inside = people.filter(({ rooms }) => rooms.includes(room));
@@ -108,7 +115,9 @@ async function someGo(world: ClusterWorld): Promise<Set<Person>> {
   try {
     await eventually(ask, PRESENCE_MS, "");
     const tookMs = Math.round(performance.now() - sinceMs);
-    world.say(`figure: presence of ${world.rooms.length} rooms right at every node ${tookMs} ms after ${going.length} went`);
+    world.say(
+      `figure: presence of ${world.rooms.length} rooms right at every node ${tookMs} ms after ${going.length} went`,
+    );
   } catch {
     world.break("presence", `${PRESENCE_MS} ms after some went: ${wrong}.`);
   }
@@ -122,7 +131,9 @@ async function wronglyPresent(world: ClusterWorld, room: string, gone: ReadonlyS
   const wrong: string[] = [];
   for (const { at, server } of world.places) {
     const request = `GET /api/rooms/${room}/presence`;
-    const { status, body } = await call<{ count: number; users: readonly { id: string }[] }>(server, request, { token });
+    const { status, body } = await call<{ count: number; users: readonly { id: string }[] }>(server, request, {
+      token,
+    });
     const shown = status === 200 ? body.users.map(({ id }) => id) : [];
     const missing = here.filter((id) => !shown.includes(id));
     const ghosts = shown.filter((id) => !here.includes(id));
@@ -158,7 +169,9 @@ function tell(world: ClusterWorld, entries: number, sent: number): void {
   const codes = new Map<number, number>();
   for (const { code } of people.flatMap(({ endings }) => endings)) codes.set(code, (codes.get(code) ?? 0) + 1);
   world.say(`${sent} messages sent, ${sum(({ receipts }) => receipts)} receipts, ${entries} entries in the archive`);
-  world.say(`${sum(({ heard }) => heard)} entries shown, ${sum(({ notRecovered }) => notRecovered)} times recovered: false`);
+  world.say(
+    `${sum(({ heard }) => heard)} entries shown, ${sum(({ notRecovered }) => notRecovered)} times recovered: false`,
+  );
   world.say(`${sum(({ connections }) => connections)} connections, ended ${JSON.stringify(Object.fromEntries(codes))}`);
   world.say(`turned away ${add(({ turnedAway }) => turnedAway)}, refused ${add(({ refusals }) => refusals)}`);
 }

@@ -321,7 +321,16 @@ export class Person {
     const order = (this.#orders.get(room) ?? 0) + 1;
     this.#orders.set(room, order);
     const body = `${key} in ${room}`;
-    const message: Message = { room, sender: this.id, key, order, body, bodies: [digest(body)], stored: [], accepted: [] };
+    const message: Message = {
+      room,
+      sender: this.id,
+      key,
+      order,
+      body,
+      bodies: [digest(body)],
+      stored: [],
+      accepted: [],
+    };
     this.#pending.set(key, message);
     this.#transmit(message);
     if (this.#random.chance(TWICE)) this.#transmit(message);

@@ -39,7 +39,8 @@ async function kills(world: ClusterWorld): Promise<void> {
     if (exit.signal !== "SIGKILL") world.break("ended", `A node ended by itself: ${exit.code ?? exit.signal}.`);
     const again = world.rest({ lowMs: 0, highMs: 3_000 }).then(() => world.replace(place));
     while (meter.waiting.length > 0 && performance.now() - sinceMs < TAKEN_MS) await pause(20);
-    for (const room of meter.waiting) world.break("not-taken", `${TAKEN_MS} ms after kill ${kill}: nothing in ${room}.`);
+    for (const room of meter.waiting)
+      world.break("not-taken", `${TAKEN_MS} ms after kill ${kill}: nothing in ${room}.`);
     const each = meter.stop();
     took.push(...each);
     world.say(`kill ${kill}, of node ${place.at} with ${rooms.size} rooms: ${figure(each)}`);

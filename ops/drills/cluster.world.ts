@@ -45,7 +45,7 @@ const PROBE_PEOPLE = 3;
 /** Two people of every room talk, at this pace. */
 const PACE: Pace = { lowMs: 4_000, highMs: 8_000 };
 /** How fast they talk where a pause is measured. */
-const RAPID: Pace = { lowMs: 40, highMs: 40 };
+const RAPID: Pace = { lowMs: 50, highMs: 50 };
 /** Pause between two people who connect at the start, ms. */
 const APART_MS = 5;
 
@@ -194,7 +194,9 @@ export class ClusterWorld {
     for (const [at, id] of ids.entries())
       for (const room of [at % ROOMS, (Math.floor(at / ROOMS) + at * 5 + 1) % ROOMS])
         if (!members[room]?.includes(id)) members[room]?.push(id);
-    const probes = Array.from({ length: this.#shape.probes ? PROBES : 0 }, (_, at) => ids.slice(at * PROBE_PEOPLE, (at + 1) * PROBE_PEOPLE));
+    const probes = Array.from({ length: this.#shape.probes ? PROBES : 0 }, (_, at) =>
+      ids.slice(at * PROBE_PEOPLE, (at + 1) * PROBE_PEOPLE),
+    );
     const of = new Map<string, string[]>(ids.map((id) => [id, []]));
     const made: string[] = [];
     for (const [at, inside] of [...members, ...probes].entries()) {
@@ -261,7 +263,9 @@ export class ClusterWorld {
       const owners = (views[0] ?? []).map(({ owner }) => owner ?? "");
       const names = new Set(this.places.map(({ name }) => name));
       const now = JSON.stringify(views.map((view) => view.map(({ owner, term }) => [owner, term])));
-      const agreed = views.every((view) => JSON.stringify(view.map(({ owner }) => owner ?? "")) === JSON.stringify(owners));
+      const agreed = views.every(
+        (view) => JSON.stringify(view.map(({ owner }) => owner ?? "")) === JSON.stringify(owners),
+      );
       if (now !== last || !agreed || owners.length === 0 || !owners.every((owner) => names.has(owner))) {
         sinceMs = performance.now();
         last = now;
@@ -309,7 +313,8 @@ export class ClusterWorld {
       const lost = people.filter(({ connections, node }, at) => node === undefined || connections !== before[at]);
       this.say(`${during}: ${people.length - lost.length} of ${people.length} people kept their connection`);
       const codes = new Set(lost.map(({ endings }) => endings.at(-1)?.code));
-      if (lost.length > 0) this.break("disconnected", `${lost.length} people during ${during}: ${[...codes].join(", ")}.`);
+      if (lost.length > 0)
+        this.break("disconnected", `${lost.length} people during ${during}: ${[...codes].join(", ")}.`);
     };
   }
 

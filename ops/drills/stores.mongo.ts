@@ -30,12 +30,14 @@ const SETTING = { mongoProxied: true, env: { LIMIT_LANES: "4" } } as const;
 /** How long an insert that fits a fault may take to come by, and a repeated one to be told so, ms. */
 const MEET_MS = 15_000;
 /** An answer that the driver waits for, and one for which it does not: it gives up after 6 s. */
-const SLOW = { lowMs: 200, highMs: 1_500 } as const;
+const SLOW = { lowMs: 200, highMs: 1_000 } as const;
 const SLOWEST_MS = 8_000;
 /** How long a store may be so slow until a breaker opens, and well again until nothing is degraded, ms. */
 const OPENS_MS = 30_000;
 const READY_MS = 15_000;
 const OPEN_BREAKER = /^confab_store_breaker_state\{store="archive",calls="writes"\} 2$/m;
+/** What the node logs of a place that another has taken. */
+const CONFLICT = "another entry stands where ours was to be stored";
 const DUPLICATE_KEY = 11_000;
 const DIGITS = 16;
 const RIVAL = "rival";
@@ -302,7 +304,7 @@ const beforeIt = async ({ prevTerm }: EntryDocument): Promise<number> => prevTer
 
 /** How often each fault is made; some are part of others. */
 const TIMES = {
-  ...{ slow: 2, middle: 4, lost: 4, majority: 4 },
+  ...{ slow: 2, middle: 3, lost: 4, majority: 4 },
   ...{ claimed: 2, overtaken: 2, stale: 2, sealing: 2, outage: 1 },
 } as const;
 /** Faults after which the load must go on before the next; the others come as close as it happens. */
@@ -328,6 +330,9 @@ async function mongoFaults(world: StoresWorld): Promise<void> {
       if ((happened.get(name) ?? 0) < TIMES[name])
         world.break("no-fault", `"${name}" happened ${happened.get(name) ?? 0} of ${TIMES[name]} times.`);
     }
+    const conflicts = world.logged(CONFLICT);
+    if (conflicts > world.foreign.length)
+      world.break("conflict", `${conflicts} conflicts, and another stored only ${world.foreign.length} entries.`);
     const told = world.people.reduce((total, { notRecovered }) => total + notRecovered, 0);
     if (told === 0) world.break("no-fault", "Nothing that was shown was displaced by another's entry.");
   } finally {

@@ -213,6 +213,11 @@ export class StoresWorld {
       this.break("readiness", `${what}: ${status} ${JSON.stringify(body)} instead of 200, degraded.`);
   }
 
+  /** How many lines with this text the node has logged so far, over all its lives. */
+  logged(text: string): number {
+    return this.#first.lives.flat().filter((line) => line.includes(text)).length;
+  }
+
   /** Sends the people away and ends the node. */
   async remove(): Promise<void> {
     await Promise.all(this.people.map((person) => person.stop()));

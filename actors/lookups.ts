@@ -1,0 +1,151 @@
+/**
+ * What lists say of rooms that sleep here, remembered: where the log ends, the last message, and of one user the
+ * place as a member and the marks. Nothing of it grants anything: who may see a room is decided by its actor or by
+ * the archive, each time anew (rule 11).
+ *
+ * ```
+ *   asleep ──(looked at)──→ remembered ──(wakes: its actor answers)──→ … ──(closes)──→ forgotten
+ * ```
+ *
+ * Only the room's owner writes its log, members and marks, and while the room sleeps not even it. So what is
+ * remembered holds while the room sleeps and this node holds the shard under the same term, which is what the bus
+ * and the locks tell of it. What an earlier owner may still store is seen when its short life ends.
+ */
+import { LRUCache } from "lru-cache";
+import type { Archive, Head, MarkerRecord, MemberRecord } from "./archive.ts";
+import type { Clock } from "./clock.ts";
+import type { ArchivedEntry } from "./entry.ts";
+import type { Markers } from "./markers.ts";
+
+/** What the log of a room ends with. */
+export interface LogEnd {
+  /** Undefined for an empty log. */
+  readonly head: Head | undefined;
+  /** The last message, with what became of it; undefined where it is not among the last entries. */
+  readonly lastMessage: ArchivedEntry | undefined;
+}
+
+/** What the lookups need of the node. */
+export interface LookupsHost {
+  readonly archive: Archive;
+  readonly clock: Clock;
+  readonly markers: Pick<Markers, "of">;
+  /** Rooms that are awake. */
+  readonly rooms: ReadonlyMap<string, unknown>;
+  shardOf(room: string): { readonly holds: boolean; readonly term: number };
+}
+
+/** How long a look is believed, ms: for what an earlier owner still stores after its shard was taken over. */
+export const LOOKUP_MS = 5_000;
+/** Rooms remembered, and bytes of their last messages. */
+const ROOMS_MOST = 10_000;
+const ROOMS_BYTES_MOST = 33_554_432;
+/** Members and markers remembered, each over all rooms. */
+const USERS_MOST = 20_000;
+/** Of a room's look beyond its last message, about. */
+const LOOK_BYTES = 512;
+/** Of a user who reacted to it, about. */
+const USER_BYTES = 64;
+/** Entries among which the last message is looked for. */
+const LAST_ENTRIES = 20;
+
+/** What is known of one room since it was first looked at. */
+interface Look {
+  readonly term: number;
+  /** Monotonic ms. */
+  readonly untilMs: number;
+  readonly end: Promise<LogEnd>;
+}
+
+/** What was read of a user in a room; it holds as long as the look at the room does. */
+interface Seen<T> {
+  readonly look: Look;
+  readonly read: Promise<T>;
+}
+
+/** Looks of one node. Every method reads the archive where nothing is remembered, and rejects with its `StoreFailure`. */
+export class Lookups {
+  readonly #host: LookupsHost;
+  readonly #looks = new LRUCache<string, Look>({ max: ROOMS_MOST, maxSize: ROOMS_BYTES_MOST });
+  readonly #members = new LRUCache<string, Seen<MemberRecord | undefined>>({ max: USERS_MOST });
+  readonly #markers = new LRUCache<string, Seen<MarkerRecord>>({ max: USERS_MOST });
+
+  constructor(host: LookupsHost) {
+    this.#host = host;
+  }
+
+  /** What the log of a room ends with. */
+  logEnd(room: string): Promise<LogEnd> {
+    return this.#lookAt(room)?.end ?? this.#endOf(room);
+  }
+
+  /** A user's place in a room, to be shown. */
+  member(room: string, user: string): Promise<MemberRecord | undefined> {
+    const seen = { room, user, in: this.#members };
+    return this.#once(seen, () => this.#host.archive.member(room, user));
+  }
+
+  /** How far a user has read a room. */
+  marker(room: string, user: string): Promise<MarkerRecord> {
+    const seen = { room, user, in: this.#markers };
+    return this.#once(seen, () => this.#host.markers.of(room, user));
+  }
+
+  /** The last message of a room, never remembered. */
+  async lastMessage(room: string): Promise<ArchivedEntry | undefined> {
+    const page = await this.#host.archive.page(room, { limit: LAST_ENTRIES, end: "last" });
+    return page.findLast((item) => item.entry.event === "message");
+  }
+
+  /** The room was awake: what was known of it before is over. */
+  forget(room: string): void {
+    this.#looks.delete(room);
+  }
+
+  #once<T>(about: { room: string; user: string; in: LRUCache<string, Seen<T>> }, read: () => Promise<T>): Promise<T> {
+    const look = this.#lookAt(about.room);
+    if (look === undefined) return read();
+    const key = `${about.room}\n${about.user}`;
+    const known = about.in.get(key);
+    if (known?.look === look) return known.read;
+    const seen = { look, read: read() };
+    about.in.set(key, seen);
+    seen.read.catch(() => {
+      if (about.in.peek(key) === seen) about.in.delete(key);
+    });
+    return seen.read;
+  }
+
+  /** The look that holds now, taken anew where there is none; undefined where nothing may be remembered. */
+  #lookAt(room: string): Look | undefined {
+    const { rooms, clock } = this.#host;
+    const { holds, term } = this.#host.shardOf(room);
+    if (!holds || rooms.has(room)) return undefined;
+    const known = this.#looks.get(room);
+    if (known !== undefined && known.term === term && clock.monotonic() < known.untilMs) return known;
+    const look = { term, untilMs: clock.monotonic() + LOOKUP_MS, end: this.#endOf(room) };
+    this.#looks.set(room, look, { size: LOOK_BYTES });
+    look.end.then(
+      ({ lastMessage }) => {
+        if (this.#looks.peek(room) === look) this.#looks.set(room, look, { size: LOOK_BYTES + bytesOf(lastMessage) });
+      },
+      () => {
+        if (this.#looks.peek(room) === look) this.#looks.delete(room);
+      },
+    );
+    return look;
+  }
+
+  async #endOf(room: string): Promise<LogEnd> {
+    const [head, lastMessage] = await Promise.all([this.#host.archive.head(room), this.lastMessage(room)]);
+    return { head, lastMessage };
+  }
+}
+
+function bytesOf(item: ArchivedEntry | undefined): number {
+  if (item === undefined) return 0;
+  const { entry, fate } = item;
+  const headers = entry.headers.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
+  const users = Object.values(fate?.reactions ?? {}).reduce((sum, some) => sum + some.length, 0);
+  return entry.body.length + headers + (fate?.body?.length ?? 0) + users * USER_BYTES;
+}
