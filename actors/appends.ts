@@ -22,7 +22,7 @@ export interface Appended {
 
 /** What the appends need of their node. */
 export interface AppendsHost {
-  readonly bus: Pick<Bus, "append" | "publish">;
+  readonly bus: Pick<Bus, "append" | "appendNow" | "publish">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -68,7 +68,9 @@ export class Appends {
   #append(packs: readonly Pack[], sent: readonly Sent[]): void {
     if (this.#flight !== sent) return;
     const { term } = this;
-    this.#host.bus.append(this.#shard, term, packs).then(
+    const { bus } = this.#host;
+    if (bus.appendNow) return this.#answered({ answer: bus.appendNow(this.#shard, term, packs), term, packs, sent });
+    bus.append(this.#shard, term, packs).then(
       (answer) => this.#answered({ answer, term, packs, sent }),
       (error: unknown) => {
         // The outcome is unknown: the same packs under the same term, until it is known.

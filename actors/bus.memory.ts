@@ -175,6 +175,10 @@ export class MemoryBus implements Bus {
   }
 
   async append(shardId: number, term: number, packs: readonly Pack[]): Promise<AppendAnswer> {
+    return this.appendNow(shardId, term, packs);
+  }
+
+  appendNow(shardId: number, term: number, packs: readonly Pack[]): AppendAnswer {
     const shard = this.#hub.shard(shardId);
     if (shard.term > term) return "stale";
     if (shard.term < term) return "lost";
@@ -235,6 +239,10 @@ export class MemoryBus implements Bus {
   }
 
   async stored(shardId: number, term: number, roomId: string, stored: Position): Promise<boolean> {
+    return this.storedNow(shardId, term, roomId, stored);
+  }
+
+  storedNow(shardId: number, term: number, roomId: string, stored: Position): boolean {
     const shard = this.#hub.shard(shardId);
     if (shard.term !== term) return false;
     const room = shard.rooms.get(roomId);

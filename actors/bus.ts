@@ -137,6 +137,8 @@ export interface Bus {
   owners(shards: readonly number[]): Promise<readonly (Owner | undefined)[]>;
   /** Appends all packs or none. */
   append(shard: number, term: number, packs: readonly Pack[]): Promise<AppendAnswer>;
+  /** `append` of a hot log in this process, which answers at once. */
+  appendNow?(shard: number, term: number, packs: readonly Pack[]): AppendAnswer;
   /** Heads of the shard's rooms that are in the hot log. */
   heads(shard: number): Promise<ReadonlyMap<string, Position>>;
   /** The same of some rooms of the shard only. */
@@ -150,6 +152,8 @@ export interface Bus {
    * is the head takes the room off the dirty ones. False when the term is not in force.
    */
   stored(shard: number, term: number, room: string, stored: Position): Promise<boolean>;
+  /** `stored` of a hot log in this process, which answers at once. */
+  storedNow?(shard: number, term: number, room: string, stored: Position): boolean;
   /** Removes a room whose head is still `head` and all of which is stored. */
   sleep(shard: number, term: number, room: string, head: Position): Promise<boolean>;
   /**

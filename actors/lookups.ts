@@ -14,7 +14,7 @@
 import { LRUCache } from "lru-cache";
 import type { Archive, Head, MarkerRecord, MemberRecord } from "./archive.ts";
 import type { Clock } from "./clock.ts";
-import type { ArchivedEntry } from "./entry.ts";
+import { type ArchivedEntry, entryBytes } from "./entry.ts";
 import type { Markers } from "./markers.ts";
 
 /** What the log of a room ends with. */
@@ -145,7 +145,6 @@ export class Lookups {
 function bytesOf(item: ArchivedEntry | undefined): number {
   if (item === undefined) return 0;
   const { entry, fate } = item;
-  const headers = entry.headers.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
   const users = Object.values(fate?.reactions ?? {}).reduce((sum, some) => sum + some.length, 0);
-  return entry.body.length + headers + (fate?.body?.length ?? 0) + users * USER_BYTES;
+  return entryBytes(entry) + (fate?.body?.length ?? 0) + users * USER_BYTES;
 }

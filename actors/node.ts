@@ -332,7 +332,7 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
   }
 
   onGap(): void {
-    this.watch.look();
+    this.watch.afterGap();
     this.audiences.crowds.onGap();
     this.online.onGap();
   }

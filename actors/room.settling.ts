@@ -81,7 +81,7 @@ export class RoomSettling implements Stored {
   }
 
   onStored(postings: readonly Posting[]): void {
-    const { host, id, marks, state } = this.#room;
+    const { marks, state } = this.#room;
     const last = (postings[postings.length - 1] as Posting).entry as Entry;
     this.pending -= postings.length;
     if (last.offset > state.stored.offset) state.stored = positionOf(last);
@@ -97,7 +97,7 @@ export class RoomSettling implements Stored {
       marks.stored(state.stored.offset);
       this.#duplicates.prune(state);
     }
-    this.#trim().catch((error: unknown) => host.log.warn({ room: id, err: error }, "a trim was not answered"));
+    this.#trim();
   }
 
   #settle(item: Posting): void {
@@ -109,12 +109,21 @@ export class RoomSettling implements Stored {
   }
 
   /** Tells the hot log what is stored; of a deleted room it keeps nothing. */
-  async #trim(): Promise<void> {
+  #trim(): void {
     const { host, id, shard, state } = this.#room;
+    const { bus, log } = host;
     const { term } = shard;
-    const { stored, record } = state;
-    if (!(await host.bus.stored(shard.id, term, id, stored))) shard.lost(term, "a trim met another term");
-    else if (record.deletedAt !== undefined && this.pending === 0) host.putAway(this.#room);
+    if (bus.storedNow) return this.#trimmed(bus.storedNow(shard.id, term, id, state.stored), term);
+    bus
+      .stored(shard.id, term, id, state.stored)
+      .then((inForce) => this.#trimmed(inForce, term))
+      .catch((error: unknown) => log.warn({ room: id, err: error }, "a trim was not answered"));
+  }
+
+  #trimmed(inForce: boolean, term: number): void {
+    const { host, shard, state } = this.#room;
+    if (!inForce) shard.lost(term, "a trim met another term");
+    else if (state.record.deletedAt !== undefined && this.pending === 0) host.putAway(this.#room);
   }
 
   onConflict(postings: readonly Posting[]): void {

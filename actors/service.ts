@@ -2,7 +2,7 @@
 import type { Archive, MarkerRecord, MemberRecord, Role, RoomRecord, RoomType } from "./archive.ts";
 import type { Caller, Page, PageOf, PresenceView, RoomView } from "./chat.ts";
 import { Refusal } from "./codes.ts";
-import type { ArchivedEntry, Entry } from "./entry.ts";
+import type { Entry } from "./entry.ts";
 import { type FirstMembers, Lobby, type LobbyRooms, storing } from "./lobby.ts";
 import type { Node } from "./node.ts";
 import type { Reply } from "./posting.ts";
@@ -120,7 +120,8 @@ export class RoomService implements LobbyRooms {
 
   async #nameOf(room: string, user: string): Promise<string> {
     const awake = this.node.rooms.get(room);
-    const member = awake?.status === "open" ? awake.state.members.get(user) : await this.node.lookups.member(room, user);
+    const member =
+      awake?.status === "open" ? awake.state.members.get(user) : await this.node.lookups.member(room, user);
     return member?.name ?? user;
   }
 

@@ -23,10 +23,12 @@ export interface WatchHost {
   readonly log: Log;
   readonly shards: readonly Shard[];
   readonly rooms: ReadonlyMap<string, Room>;
-  readonly audiences: { all(): Iterable<Audience> };
+  readonly audiences: { all(): Iterable<Audience>; get(room: string): Audience | undefined };
   shardOf(room: string): Shard;
   /** Where a room's log ends, as its owner says; rejects with `room-not-found` when there is no such room. */
   headAtOwner(room: string): Promise<Grant>;
+  /** Opens a room that is owned here. */
+  wake(room: string): void;
   /** The room is no more: local subscriptions end. */
   dissolve(room: string): void;
 }
@@ -76,37 +78,56 @@ export class Watch {
     for (const [at, shard] of owned.entries()) shard.observe(terms[at] ?? 0, asked[at] as number);
   }
 
+  /** Rooms that somebody here listens to, and all that are awake here, by shard: one read for each. */
   async #heads(): Promise<void> {
-    const byShard = new Map<Shard, Audience[]>();
-    for (const audience of this.#host.audiences.all()) {
-      if (!audience.position) continue;
-      const shard = this.#host.shardOf(audience.room);
-      const list = byShard.get(shard);
-      if (list) list.push(audience);
-      else byShard.set(shard, [audience]);
-    }
-    await Promise.all([...byShard].map(([shard, audiences]) => this.#headsOf(shard, audiences)));
+    const byShard = new Map<Shard, Set<string>>();
+    const add = (id: string): void => {
+      const shard = this.#host.shardOf(id);
+      const rooms = byShard.get(shard);
+      if (rooms) rooms.add(id);
+      else byShard.set(shard, new Set([id]));
+    };
+    for (const audience of this.#host.audiences.all()) if (audience.position) add(audience.room);
+    for (const room of this.#host.rooms.values()) if (room.status === "open") add(room.id);
+    await Promise.all([...byShard].map(([shard, rooms]) => this.#headsOf(shard, [...rooms])));
   }
 
-  async #headsOf(shard: Shard, audiences: readonly Audience[]): Promise<void> {
+  async #headsOf(shard: Shard, rooms: readonly string[]): Promise<void> {
     const { term } = shard;
-    const before = audiences.map((audience) => audience.position ?? ORIGIN);
-    const accepted = audiences.map(({ room }) => this.#accepted(room));
-    const heads = await this.#host.bus.headsOf(
-      shard.id,
-      audiences.map(({ room }) => room),
-    );
-    for (const [at, audience] of audiences.entries()) {
-      const here = audience.position ?? ORIGIN;
+    const before = rooms.map((room) => this.#host.audiences.get(room)?.position ?? ORIGIN);
+    const accepted = rooms.map((room) => this.#accepted(room));
+    const heads = await this.#host.bus.headsOf(shard.id, rooms);
+    for (const [at, id] of rooms.entries()) {
+      const audience = this.#host.audiences.get(id);
+      const here = audience?.position ?? ORIGIN;
       // Something came meanwhile: the wire is not silent, and its chain is checked.
       if (!same(here, before[at] as Position)) continue;
-      const head = heads.get(audience.room);
-      const room = this.#host.rooms.get(audience.room);
+      const head = heads.get(id);
+      const room = this.#host.rooms.get(id);
       const was = accepted[at];
       if (room?.status === "open" && shard.term === term) {
         if (was && same(was, room.state.accepted)) this.#compareOwn(shard, room, head);
-      } else if (head && head.offset > here.offset) audience.fill();
-      else if (!head || !same(head, here)) this.#ask(audience, here);
+      } else if (audience?.position) {
+        if (head && head.offset > here.offset) audience.fill();
+        else if (!head || !same(head, here)) this.#ask(audience, here);
+      }
+    }
+  }
+
+  /**
+   * The connection to the hot log was lost, and it may have come back with less. A room that it has and that
+   * sleeps is opened: then it is compared with the archive.
+   */
+  afterGap(): void {
+    this.look();
+    for (const shard of this.#host.shards) {
+      if (!shard.mine) continue;
+      this.#host.bus.heads(shard.id).then(
+        (heads) => {
+          for (const id of heads.keys()) if (!this.#host.rooms.has(id)) this.#host.wake(id);
+        },
+        (error: unknown) => this.#host.log.warn({ err: error }, "the hot log could not be looked at"),
+      );
     }
   }
 

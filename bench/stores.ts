@@ -17,8 +17,8 @@ const MAIN = fileURLToPath(new URL("../ops/stores/main.js", import.meta.url));
 /** A core of their own where there is a third one; else they share that of the load clients, and never the servers'. */
 const STORES_CORE = availableParallelism() > 2 ? 2 : CLIENT_CORE;
 /**
- * Shards of the data set. A start claims a term of each, and FerretDB reads all terms ever claimed on every claim: with
- * the default of 256 a start takes longer than what is measured. The shards' number is in no way of a message.
+ * Shards of the data set. A start claims a term of each in the archive, at which FerretDB is slow: with the default of
+ * 256 the starts of four nodes take longer than what is measured. The number has no part in the way of a message.
  */
 const SHARDS = 8;
 const STORED_LIMIT_MS = 60_000;

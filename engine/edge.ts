@@ -11,8 +11,17 @@ export interface Flushable {
   flush(): void;
 }
 
+/** Anything that keeps frames for a while. */
+export interface Keeper extends Flushable {
+  /** The round of the edge in which it began to; 0 while it keeps none. */
+  keptIn: number;
+}
+
 /** How long a sender's own copy waits for its RECEIPT at least, ms: a commit on a disk of today takes less. */
 const KEEP_MS = 5;
+
+/** For how many turns at least: those of a busy node are long, and a commit takes it this many from asking to hearing. */
+const KEEP_TURNS = 3;
 
 /** The shared part of the edge. */
 export class Edge {
@@ -26,8 +35,9 @@ export class Edge {
   readonly replays = new Replays();
   #waiting: Flushable[] = [];
   /** Sessions that keep something, and those that did when time was last up. */
-  #keeping: Flushable[] = [];
-  #overdue: Flushable[] = [];
+  #keeping: Keeper[] = [];
+  #overdue: Keeper[] = [];
+  #round = 1;
   #sessions = 0;
   readonly #flush = (): void => {
     const waiting = this.#waiting;
@@ -56,23 +66,26 @@ export class Edge {
     if (this.#waiting.length === 1) this.node.clock.endOfTurn(this.#flush);
   }
 
-  /** Calls `flush` once between `KEEP_MS` and twice as much has passed, and two turns have ended. */
-  flushInTime(one: Flushable): void {
+  /** It begins to keep: calls `flush` once `KEEP_MS` and `KEEP_TURNS`, or up to twice as much, are over, unless it was by then. */
+  flushInTime(one: Keeper): void {
+    one.keptIn = this.#round;
     this.#keeping.push(one);
     if (this.#keeping.length === 1 && this.#overdue.length === 0) this.#flushOverdueSoon();
   }
 
   #flushOverdueSoon(): void {
     const { clock } = this.node;
-    // Of a busy node the turns are long, and what a commit brings comes two turns after it was asked for.
-    clock.after(KEEP_MS, () => clock.endOfTurn(() => clock.endOfTurn(() => this.#flushOverdue())));
+    const pass = (turns: number): void => (turns === 0 ? this.#flushOverdue() : clock.endOfTurn(() => pass(turns - 1)));
+    clock.after(KEEP_MS, () => pass(KEEP_TURNS));
   }
 
   #flushOverdue(): void {
     const overdue = this.#overdue;
     this.#overdue = this.#keeping;
     this.#keeping = [];
-    for (const flushable of overdue) flushable.flush();
+    // Who was flushed since and keeps again began to in a later round.
+    for (const keeper of overdue) if (keeper.keptIn > 0 && keeper.keptIn < this.#round) keeper.flush();
+    this.#round++;
     if (this.#overdue.length > 0) this.#flushOverdueSoon();
   }
 }

@@ -46,16 +46,18 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "no fence",
     edits: [
       edit("bus.memory", 'if (shard.term > term) return "stale"; if (shard.term < term) return "lost";', ""),
-      edit("bus.memory", 'room.head.offset === first.offset - 1 && room.head.term === pack.prevTerm ? "ok"', 'true ? "ok"'),
+      edit(
+        "bus.memory",
+        'room.head.offset === first.offset - 1 && room.head.term === pack.prevTerm ? "ok"',
+        'true ? "ok"',
+      ),
     ],
     kinds: "cutRedis,stand",
     runs: 400,
   },
   {
     name: "unordered insert",
-    edits: [
-      edit("archive.memory", ".insert(entry)) return { stored, conflict: true };", ".insert(entry)) continue;"),
-    ],
+    edits: [edit("archive.memory", ".insert(entry)) return { stored, conflict: true };", ".insert(entry)) continue;")],
     runs: 400,
   },
   {
@@ -97,8 +99,16 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "no chain check",
     edits: [
-      edit("audience", "first.offset === here.offset + 1 && pack.prevTerm === here.term)", "first.offset === here.offset + 1)"),
-      edit("audience", "first.offset !== here.offset + 1 || first.prevTerm !== here.term)", "first.offset !== here.offset + 1)"),
+      edit(
+        "audience",
+        "first.offset === here.offset + 1 && pack.prevTerm === here.term)",
+        "first.offset === here.offset + 1)",
+      ),
+      edit(
+        "audience",
+        "first.offset !== here.offset + 1 || first.prevTerm !== here.term)",
+        "first.offset !== here.offset + 1)",
+      ),
     ],
     kinds: "wipe,forget,crash",
     runs: 400,
@@ -163,13 +173,22 @@ export const MUTATIONS: readonly Mutation[] = [
       edit("room", 'this.status === "open" && this.pending === 0 &&', 'this.status === "open" &&'),
       edit("bus.memory", "if (this.#hub.shard(shardId).dirty.has(roomId)) return false;", ""),
     ],
+    kinds: "mongoDown,cutMongo,crash",
     runs: 1_000,
   },
   {
     name: "an unfenced trim",
     edits: [
-      edit("bus.memory", "if (shard.term !== term) return false; const room = shard.rooms.get(roomId); if (!room) return true; room.stored", "const room = shard.rooms.get(roomId); if (!room) return true; room.stored"),
-      edit("bus.memory", "if (room.head.offset === stored.offset && room.head.term === stored.term) shard", "if (room.head.offset <= stored.offset) shard"),
+      edit(
+        "bus.memory",
+        "if (shard.term !== term) return false; const room = shard.rooms.get(roomId); if (!room) return true; room.stored",
+        "const room = shard.rooms.get(roomId); if (!room) return true; room.stored",
+      ),
+      edit(
+        "bus.memory",
+        "if (room.head.offset === stored.offset && room.head.term === stored.term) shard",
+        "if (room.head.offset <= stored.offset) shard",
+      ),
     ],
     runs: 4_000,
   },
@@ -182,8 +201,16 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "ours by term alone",
     edits: [
-      edit("writer.batch", "there.entry.term === entry.term && there.entry.key === entry.key)", "there.entry.term === entry.term)"),
-      edit("room.seal", "there.entry.term === entry.term && there.entry.key === entry.key;", "there.entry.term === entry.term;"),
+      edit(
+        "writer.batch",
+        "there.entry.term === entry.term && there.entry.key === entry.key)",
+        "there.entry.term === entry.term)",
+      ),
+      edit(
+        "room.seal",
+        "there.entry.term === entry.term && there.entry.key === entry.key;",
+        "there.entry.term === entry.term;",
+      ),
     ],
     kinds: "wipe,forget,failures,mongoDown",
     runs: 4_000,

@@ -4,9 +4,9 @@ import type { NewMessage } from "../chat.ts";
 import { Refusal } from "../codes.ts";
 import type { Chance } from "./chance.ts";
 import type { Memberships } from "./judge.access.ts";
-import type { Story } from "./story.ts";
 import type { Judge } from "./judge.ts";
 import { callerOf, type Process } from "./process.ts";
+import type { Story } from "./story.ts";
 
 /** What the clerk needs of its world. */
 export interface ClerkHost {

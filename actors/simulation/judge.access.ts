@@ -1,7 +1,7 @@
 /** Who may do what when: what a private room's log itself says, and what REST answered. */
 import type { Entry } from "../entry.ts";
-import { memberOf } from "../room.state.ts";
 import { place } from "../promises.checks.ts";
+import { memberOf } from "../room.state.ts";
 
 /** An entry of one who is no member at that offset of a private room's log. */
 export function accessBreach(log: readonly Entry[]): string | undefined {

@@ -1,8 +1,8 @@
 /** One subscription as its client sees it: rising, without gap or repeat, and honest about what was lost. */
 import type { Entry, Position } from "../entry.ts";
-import { memberOf } from "../room.state.ts";
 import { place } from "../promises.checks.ts";
 import type { From } from "../resume.ts";
+import { memberOf } from "../room.state.ts";
 
 /** A subscription to the log of a room. */
 export class Stream {

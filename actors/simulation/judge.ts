@@ -5,7 +5,7 @@
 import { Buffer } from "node:buffer";
 import type { Pack } from "../bus.ts";
 import type { Entry, Position } from "../entry.ts";
-import { checkLog, checkOnce, checkOrder, checkStored, type Asked, place } from "../promises.checks.ts";
+import { type Asked, checkLog, checkOnce, checkOrder, checkStored, place } from "../promises.checks.ts";
 import { accessBreach } from "./judge.access.ts";
 import type { Stream } from "./judge.stream.ts";
 import type { Witness } from "./redis.handle.ts";
@@ -197,7 +197,7 @@ export class Judge implements Witness {
     try {
       check();
     } catch (error) {
-      this.breaks(((error as Error).message.split("\n")[0] as string));
+      this.breaks((error as Error).message.split("\n")[0] as string);
     }
   }
 }

@@ -196,7 +196,9 @@ export class Connected {
   #refused(link: Link): void {
     const { network, life, path } = this.#parts;
     const pauseMs = network.chance.between(REFUSED_MS.least, REFUSED_MS.most);
-    network.time.after(pauseMs, () => path.pass(() => life.deliver(() => this.break(link, "the connection was closed"))));
+    network.time.after(pauseMs, () =>
+      path.pass(() => life.deliver(() => this.break(link, "the connection was closed"))),
+    );
   }
 
   /** Sends something that is not answered. */

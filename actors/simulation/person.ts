@@ -5,8 +5,8 @@ import type { Position } from "../entry.ts";
 import type { From } from "../resume.ts";
 import type { Chance } from "./chance.ts";
 import type { Memberships } from "./judge.access.ts";
-import type { Sent } from "./judge.ts";
 import type { Stream } from "./judge.stream.ts";
+import type { Sent } from "./judge.ts";
 import type { Process } from "./process.ts";
 import { type Hearer, Session } from "./session.ts";
 

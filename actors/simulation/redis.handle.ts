@@ -2,12 +2,25 @@
  * A process's handles on the simulated Redis. As with the real one, the script that accepts packs publishes them
  * to the others, their owner delivers them itself, and it listens to no room of a shard that it believes to own.
  */
-import { LEASE_MS, MemoryLeases } from "../leases.memory.ts";
-import type { AppendAnswer, Beat, Bus, BusReceiver, Living, Notice, Owner, Pack, Signal, Taken, Taking } from "../bus.ts";
+
+import type { MemoryBus } from "../bus.memory.ts";
+import type {
+  AppendAnswer,
+  Beat,
+  Bus,
+  BusReceiver,
+  Living,
+  Notice,
+  Owner,
+  Pack,
+  Signal,
+  Taken,
+  Taking,
+} from "../bus.ts";
 import type { Entry, Position } from "../entry.ts";
+import { LEASE_MS, MemoryLeases } from "../leases.memory.ts";
 import type { Lease, Leases } from "../leases.ts";
 import type { Word } from "../words.ts";
-import type { MemoryBus } from "../bus.memory.ts";
 import { Connected, type ConnectionParts, type Network, type Path } from "./network.ts";
 import type { Listener, SimulatedRedis } from "./redis.ts";
 import type { Life } from "./time.ts";

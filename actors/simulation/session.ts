@@ -6,8 +6,8 @@ import type { Connection } from "../connection.ts";
 import type { Entry, Position } from "../entry.ts";
 import type { About, Link, Subscription, SubscriptionKind } from "../link.ts";
 import type { From } from "../resume.ts";
-import type { Sent } from "./judge.ts";
 import { Stream } from "./judge.stream.ts";
+import type { Sent } from "./judge.ts";
 import { Wire } from "./network.ts";
 import type { Process } from "./process.ts";
 
@@ -44,6 +44,8 @@ export class Session implements Link {
   readonly #sent = new Map<string, Sent>();
   /** Kind and subject of other subscriptions, by id. */
   readonly #others = new Map<string, string>();
+  /** Subscriptions to logs that the node ended: nothing more may come of them. */
+  readonly #ended = new Set<string>();
   #counter = 0;
   #sends = 0;
   /** ms of the world when the oldest unanswered question was asked. */
@@ -178,7 +180,9 @@ export class Session implements Link {
     this.#toNode(() => {
       const { node } = this.process;
       if (!this.#connection?.ready) return;
-      node.mark(room, this.#hearer.user, { kind: "read", offset }).catch((error: unknown) => this.#signalRefused(error));
+      node
+        .mark(room, this.#hearer.user, { kind: "read", offset })
+        .catch((error: unknown) => this.#signalRefused(error));
     });
   }
 
@@ -309,6 +313,7 @@ export class Session implements Link {
   /** Entries, replayed or live. */
   show(id: string, entries: readonly Entry[]): void {
     this.#toClient(() => {
+      if (this.#ended.has(id)) this.#judge(`${this.name}/${id} is shown an entry after its end`);
       const stream = this.streams.get(id);
       if (!stream || stream.over) return;
       for (const entry of entries) this.#judge(stream.entry(entry));
@@ -330,6 +335,7 @@ export class Session implements Link {
       const stream = this.streams.get(id);
       this.streams.delete(id);
       this.#others.delete(id);
+      if (stream) this.#ended.add(id);
       if (stream) stream.over = true;
       this.#answered();
       this.#hearer.ended(this, subject, code);

@@ -1,4 +1,6 @@
 /** What must be so once nothing befalls a cluster any more: all answered, all shown, all presence true, all let go. */
+import type { Entry } from "../entry.ts";
+import { derivedBreach } from "./judge.derived.ts";
 import type { Person } from "./person.ts";
 import type { Process } from "./process.ts";
 import { SETTLE_MS, type World } from "./world.ts";
@@ -14,18 +16,24 @@ export async function settle(world: World): Promise<void> {
   if (world.judge.breach !== undefined) return;
   await until(world, SETTLE_MS, () => presenceUntrue(world));
   if (world.judge.breach !== undefined) return;
-  const logs = new Map();
-  for (const room of world.rooms) {
-    const page = await world.mongo.store.page(room, { limit: 100_000, end: "first" });
-    logs.set(
-      room,
-      page.map(({ entry }) => entry),
-    );
-  }
-  world.judge.end(logs);
+  await judgeLogs(world);
   if (!world.plan.toTheEnd || world.judge.breach !== undefined) return;
   for (const person of world.persons) person.go();
   await until(world, EMPTY_MS, () => notEmpty(world));
+}
+
+/** Judges what the archive holds, against all that was said of it. */
+async function judgeLogs({ judge, mongo, rooms }: World): Promise<void> {
+  const logs = new Map<string, readonly Entry[]>();
+  const whole = { limit: 100_000 } as const;
+  for (const room of rooms) {
+    const items = await mongo.store.page(room, { ...whole, end: "first" });
+    const entries = items.map(({ entry }) => entry);
+    logs.set(room, entries);
+    const broken = derivedBreach(room, items, await mongo.store.members(room, whole));
+    if (broken !== undefined) judge.breaks(broken);
+  }
+  judge.end(logs);
 }
 
 /** Lets time pass until nothing is missing; what is then still missing is a breach. */

@@ -2,7 +2,7 @@
 import { MemoryArchive } from "../archive.memory.ts";
 import type { Signal } from "../bus.ts";
 import { GENERAL } from "../service.ts";
-import { Chance } from "./chance.ts";
+import type { Chance } from "./chance.ts";
 import { Clerk } from "./clerk.ts";
 import { Memberships } from "./judge.access.ts";
 import { Judge } from "./judge.ts";

@@ -316,7 +316,7 @@ function part(name: string, work: () => Promise<Figure>): Promise<Figure> {
   return work().catch((error: unknown) => unmeasured(NAME, name, reasonOf(error)));
 }
 
-/** FerretDB reads the whole archive whenever a room opens: what fills it has stores of its own. */
+/** The more FerretDB has, the slower rooms open on it: the SENDs, which fill it, have stores of their own. */
 async function run(options: Options): Promise<Figure[]> {
   const { progress } = options;
   progress(`${NAME}: starting Redis, PostgreSQL, FerretDB and two nodes`);

@@ -16,8 +16,8 @@ const EMBEDDED = "embedded";
 const BODY_BYTES = 128;
 
 /**
- * Fewer rooms than in `chat`: FerretDB keeps a connection of its 100 for every update of a command, so that the markers of
- * 100 senders in one command stop it for good; and it reads the whole archive several times whenever a room opens.
+ * Fewer rooms than in `chat`: FerretDB keeps one of its 100 connections to SQLite for every update of a command until the
+ * command ends, so that the markers of 100 senders, written together, can stop it for good.
  */
 const ROOMS: CrowdShape = {
   rooms: 50,
@@ -190,7 +190,7 @@ async function run(options: Options): Promise<Figure[]> {
     const node = await stores.confab();
     nodes.push(node);
     const targets = { stores: node, embedded: await startConfab() };
-    // First, while the archive is small: FerretDB reads all of it whenever a room opens.
+    // First, while the archive is small: its reads are FerretDB's weakness, and rooms are opened by them.
     const figures = [await costOfSend(stores, targets, options)];
     options.progress(`${NAME}: opening ${SUBSCRIBERS} connections each`);
     const both = await crowds(targets, ROOM);

@@ -7,7 +7,7 @@ import { type CodeWord, codeOf, Refusal } from "../../actors/codes.ts";
 import type { Connection } from "../../actors/connection.ts";
 import { type Entry, messageId, type Position } from "../../actors/entry.ts";
 import type { About, Fanout, Link, Subscription } from "../../actors/link.ts";
-import type { Edge } from "../edge.ts";
+import type { Edge, Keeper } from "../edge.ts";
 import type { Sender } from "../fanout.ts";
 import { handleFrame } from "./commands.ts";
 import { CONNECTED_AS, encodeFrame, encodeHeader, HEARTBEAT } from "./encoder.ts";
@@ -28,7 +28,7 @@ export function addressText(bytes: ArrayBuffer): string {
 const OUTBOX_FRAMES = 64;
 
 /** A session. Small on purpose: there are hundreds of thousands. */
-export class Session implements Link, Sender {
+export class Session implements Link, Sender, Keeper {
   readonly edge: Edge;
   readonly connection: Connection;
   readonly parser: FrameParser;
@@ -43,6 +43,7 @@ export class Session implements Link, Sender {
   #outbox: (string | Buffer)[] = [];
   /** The outbox leaves at the end of this turn, and not only in time. */
   #due = false;
+  keptIn = 0;
   /** Bytes from the socket are being read: what is sent meanwhile leaves in one write, as the socket is corked. */
   #reading = false;
   #drained: (() => void)[] | undefined;
@@ -140,6 +141,7 @@ export class Session implements Link, Sender {
   /** Does and sends what waits for the end of the turn. */
   flush(): void {
     this.#due = false;
+    this.keptIn = 0;
     this.#markDelivered();
     const frames = this.#outbox;
     if (frames.length === 0) return;
@@ -194,7 +196,7 @@ export class Session implements Link, Sender {
     return this.edge.fanout;
   }
 
-  publish(topic: string, frame: Buffer): boolean {
+  publish(topic: Uint8Array, frame: Buffer): boolean {
     const ws = this.#ws;
     if (!ws?.isSubscribed(topic)) return false;
     ws.publish(topic, frame, false);

@@ -27,8 +27,8 @@ type Batch = readonly EntryDocument[];
 
 /** A few lanes, so that one that waits for a slow answer is not the whole writer. */
 const SETTING = { mongoProxied: true, env: { LIMIT_LANES: "4" } } as const;
-/** How long an insert that fits a fault may take to come by, and a repeated one to be told so, ms. */
-const MEET_MS = 15_000;
+/** How long an insert that fits a fault may take to come by, over a restart too, and a repeated one to be told so, ms. */
+const MEET_MS = 30_000;
 /** An answer that the driver waits for, and one for which it does not: it gives up after 6 s. */
 const SLOW = { lowMs: 200, highMs: 1_000 } as const;
 const SLOWEST_MS = 8_000;

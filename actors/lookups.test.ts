@@ -1,0 +1,179 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { MemoryArchive } from "./archive.memory.ts";
+import type { Head, MarkerRecord, PageQuery } from "./archive.ts";
+import type { RoomView } from "./chat.ts";
+import { SimulatedClock } from "./clock.ts";
+import { Refusal, StoreFailure } from "./codes.ts";
+import { LOOKUP_MS, Lookups } from "./lookups.ts";
+import { caller, message, Stage } from "./node.fixture.ts";
+import { roomAt, twoNodes } from "./two.fixture.ts";
+
+const [ALICE, BOB, EVE] = [caller("alice"), caller("bob"), caller("eve")];
+/** Long enough for a room to be put to sleep. */
+const IDLE = { limits: { roomIdleMs: 1_000 } } as const;
+const ASLEEP_MS = 3_000;
+
+/** Counts what it is asked. */
+class Counting extends MemoryArchive {
+  reads = 0;
+  failing = false;
+
+  override async head(room: string): Promise<Head | undefined> {
+    this.reads++;
+    if (this.failing) throw new StoreFailure("away");
+    return super.head(room);
+  }
+
+  override async page(room: string, query: PageQuery) {
+    this.reads++;
+    return super.page(room, query);
+  }
+
+  override async member(room: string, user: string) {
+    this.reads++;
+    return super.member(room, user);
+  }
+}
+
+/** Lookups of one room, whose state the test says. */
+function looking() {
+  const archive = new Counting();
+  const clock = new SimulatedClock();
+  const shard = { holds: true, term: 1 };
+  const rooms = new Map<string, unknown>();
+  const of = async (room: string, user: string): Promise<MarkerRecord> => {
+    archive.reads++;
+    return { room, user, read: 0, readCount: 0, delivered: 0 };
+  };
+  const lookups = new Lookups({ archive, clock, rooms, markers: { of }, shardOf: () => shard });
+  const look = async (): Promise<number> => {
+    const before = archive.reads;
+    await Promise.all([lookups.logEnd("r"), lookups.member("r", "u"), lookups.marker("r", "u")]);
+    return archive.reads - before;
+  };
+  return { archive, clock, shard, rooms, lookups, look };
+}
+
+test("What is known of a room that sleeps is read once, also when many ask at once.", async () => {
+  const { look, archive } = looking();
+  await Promise.all([look(), look(), look()]);
+  assert.equal(archive.reads, 4);
+  assert.equal(await look(), 0);
+});
+
+test("A look is over when the room was awake, when its short life ends, and under another term.", async () => {
+  const { look, lookups, clock, shard } = looking();
+  assert.equal(await look(), 4);
+  lookups.forget("r");
+  assert.equal(await look(), 4);
+  await clock.advance(LOOKUP_MS - 1);
+  assert.equal(await look(), 0);
+  await clock.advance(1);
+  assert.equal(await look(), 4);
+  shard.term = 2;
+  assert.equal(await look(), 4);
+});
+
+test("Nothing is remembered of a room that is awake, or whose shard is not held now.", async () => {
+  const { look, shard, rooms } = looking();
+  await look();
+  shard.holds = false;
+  assert.deepEqual([await look(), await look()], [4, 4]);
+  shard.holds = true;
+  rooms.set("r", "its actor");
+  assert.deepEqual([await look(), await look()], [4, 4]);
+});
+
+test("A read that failed is not remembered, and one that began before the room woke neither.", async () => {
+  const { archive, lookups, look } = looking();
+  archive.failing = true;
+  await assert.rejects(lookups.logEnd("r"), StoreFailure);
+  archive.failing = false;
+  assert.equal((await lookups.logEnd("r")).head, undefined);
+  const early = lookups.logEnd("r");
+  lookups.forget("r");
+  await early;
+  assert.equal(await look(), 4);
+});
+
+async function listed(stage: Stage, by: typeof ALICE, room: string): Promise<RoomView | undefined> {
+  const { items } = await stage.run(stage.chat.myRooms(by, { limit: 50 }));
+  return items.find(({ id }) => id === room);
+}
+
+test("What another node does to a room that sleeps is in the next list of every node.", async () => {
+  const { a, b } = await twoNodes(IDLE);
+  const id = await roomAt(a, "private", "alice", ["bob"]);
+  await a.clock.advance(ASLEEP_MS);
+  for (const text of ["one", "two"]) {
+    assert.equal(a.node.rooms.has(id), false);
+    const before = [await listed(b, BOB, id), await listed(a, BOB, id)];
+    assert.deepEqual(before[0], before[1]);
+    await b.run(b.chat.post(ALICE, id, message(text)));
+    await a.clock.advance(ASLEEP_MS);
+    for (const stage of [a, b]) {
+      const after = await listed(stage, BOB, id);
+      assert.equal(Buffer.from(after?.lastMessage?.entry.body ?? []).toString(), text);
+      assert.equal(after?.unread, (before[0]?.unread ?? 0) + 1);
+    }
+  }
+});
+
+test("What was remembered of a room before another node owned it is not shown when it is back.", async () => {
+  const a = await Stage.open({ shards: 8, shared: true, limits: { roomIdleMs: 100 } });
+  const ids: string[] = [];
+  while (new Set(ids.map((id) => a.node.shardIndexOf(id))).size < 8) {
+    ids.push(await a.makeRoom("private", "alice", ["bob"]));
+  }
+  await until(a, () => ids.every((id) => !a.node.rooms.has(id)));
+  const b = await Stage.open({ beside: a, limits: { roomIdleMs: 100 } });
+  await listed(a, BOB, ids[0] as string);
+  const rememberedMs = a.clock.monotonic();
+  await until(a, () => ids.some((id) => b.node.owns(id)));
+  const moved = ids.find((id) => b.node.owns(id)) as string;
+  await b.run(b.chat.post(ALICE, moved, message("meanwhile")));
+  await until(a, () => !b.node.rooms.has(moved));
+  void b.node.drain();
+  await until(a, () => a.node.shardOf(moved).holds && a.node.owns(moved));
+  assert.equal(a.node.rooms.has(moved), false);
+  assert.ok(a.clock.monotonic() - rememberedMs < LOOKUP_MS);
+  const shown = await listed(a, BOB, moved);
+  assert.equal(Buffer.from(shown?.lastMessage?.entry.body ?? []).toString(), "meanwhile");
+});
+
+async function until(stage: Stage, holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 1_000 && !holds(); i++) await stage.clock.advance(10);
+  assert.ok(holds());
+}
+
+test("A look that is stale grants nothing: who was removed is refused everywhere, whatever is remembered.", async () => {
+  const { a, b } = await twoNodes(IDLE);
+  const id = await roomAt(a, "private", "alice", ["bob"]);
+  const open = await roomAt(a, "public", "alice", ["bob"]);
+  await a.clock.advance(ASLEEP_MS);
+  assert.equal((await listed(b, BOB, id))?.role, "member");
+  assert.equal((await listed(b, BOB, open))?.role, "member");
+  // An earlier owner's last write lands behind this one's back.
+  const gone = { name: "BOB", role: "none", joinedAt: 0, rev: 99, user: "bob" } as const;
+  await a.store.derive([id, open].map((room) => ({ kind: "member", member: { ...gone, room } })));
+  // The look is stale, and shown as such, until its short life ends.
+  assert.equal((await a.node.lookups.member(id, "bob"))?.role, "member");
+  for (const { chat, node, run } of [a, b].map((stage) => ({
+    ...stage,
+    chat: stage.chat,
+    run: stage.run.bind(stage),
+  }))) {
+    assert.equal(node.rooms.has(id), false);
+    assert.deepEqual((await run(chat.myRooms(BOB, { limit: 50 }))).items, []);
+    assert.deepEqual(await run(chat.counts(BOB, [id])), {});
+  }
+  const refused = (error: unknown): boolean => error instanceof Refusal && error.code === "room-not-found";
+  await assert.rejects(b.run(b.chat.history(BOB, id, { limit: 9 })), refused);
+  await assert.rejects(b.run(b.chat.room(BOB, id)), refused);
+  await assert.rejects(b.run(b.chat.post(BOB, id, message("still me"))), refused);
+  await assert.rejects(a.run(a.chat.room(EVE, id)), refused);
+  await a.clock.advance(ASLEEP_MS + LOOKUP_MS);
+  const { items } = await b.run(b.chat.publicRooms(BOB, { limit: 50 }));
+  assert.equal(items.find((view) => view.id === open)?.role, "none");
+});
