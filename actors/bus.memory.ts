@@ -337,6 +337,9 @@ export class MemoryBus implements Bus {
     this.#joined.add(room);
   }
 
+  /** Everything comes over the one hub anyway. */
+  yielded(): void {}
+
   leave(room: string): void {
     this.#joined.delete(room);
   }

@@ -174,6 +174,8 @@ export interface Bus {
   beat(self: Beat, lifeMs: number): Promise<Living>;
   /** Says that a node lives no more: it ended in order. */
   fade(node: string): Promise<void>;
+  /** This node owns the shard no more: from now on what others write in it comes over the wire. */
+  yielded(shard: number): void;
   /** Wants a room's packs and signals. Resolves when they are sure to come. */
   join(room: string): Promise<void>;
   leave(room: string): void;

@@ -35,8 +35,8 @@ export interface ClusterHost {
 
 /** Shards claimed at the same time: each claim asks every store, and the stores' bounds are theirs. */
 const CLAIMED_AT_ONCE = 16;
-/** Shards handed over at the same time: a few, so that a pause is that of few rooms. */
-const MOVED_AT_ONCE = 4;
+/** Shards handed over at the same time: more of them would wait for each other's stores, and each pause is longer. */
+const MOVED_AT_ONCE = 2;
 /** Pause before a pass that no announcement followed is said again, ms. */
 const PASS_AGAIN_MS = 300;
 /** Times that it is said; after them the giver takes the shard back. */
@@ -63,11 +63,14 @@ export class Cluster {
   readonly #giving = new Set<number>();
   /** Shards that should be owned here and are not, since when, monotonic ms. */
   readonly #due = new Map<number, number>();
+  /** Shards whose owner is not heard of, since when, monotonic ms. */
+  readonly #unheard = new Map<number, number>();
   /** Shards that became ours in this turn. */
   #announcing: [number, number][] = [];
   /** Highest terms claimed before this node came: of a shard with none nobody has anything to lose. */
   #claimed: readonly number[] = [];
   #draining = false;
+  #drained: Promise<void> | undefined;
   #stopped = false;
   #reading = false;
 
@@ -165,15 +168,17 @@ export class Cluster {
     this.#reading = true;
     try {
       const owners = await this.#host.bus.owners(this.#host.shards.map(({ id }) => id));
-      for (const [at, owner] of owners.entries()) if (owner) this.#learn(at, owner.node, owner.term);
+      for (const [at, owner] of owners.entries()) if (owner) this.#learn(at, owner.node, owner.term, { record: true });
     } finally {
       this.#reading = false;
     }
   }
 
-  #learn(shard: number, node: string, term: number): void {
-    // Of itself a node knows better: what it owned and gave away is on record until the receiver is.
-    if (node !== this.#host.name) this.owners.learn(shard, node, term, { lives: this.peers.has(node) });
+  #learn(shard: number, node: string, term: number, { record = false } = {}): void {
+    // Of itself a node knows better: what it owned and gave away is on record until the receiver is. And what it
+    // owns it owns until the hot log says otherwise (rule 7), whoever announces what.
+    if (this.#host.shards[shard]?.mine) return;
+    if (node !== this.#host.name) this.owners.learn(shard, node, term, { lives: this.peers.has(node), record });
   }
 
   #gone(node: string): void {
@@ -229,11 +234,21 @@ export class Cluster {
         if (wanted !== undefined && wanted !== name) this.#give(shard, wanted);
         continue;
       }
+      this.#doubt(shard);
       const owner = this.owners.of(shard.id);
       const owned = owner !== undefined && owner !== name && this.peers.has(owner) && !this.#stuck(shard, wanted);
       if (wanted === name && !owned && !this.#giving.has(shard.id) && !this.#mayBeHeld(shard)) shard.want();
       else if (owned || wanted !== name) shard.unwant();
     }
+  }
+
+  /** An owner that was announced and never lived is none: the bus's own record is asked anew. */
+  #doubt({ id }: Shard): void {
+    const owner = this.owners.of(id);
+    const now = this.#host.clock.monotonic();
+    if (owner === undefined || this.peers.has(owner)) this.#unheard.delete(id);
+    else if (now - (this.#unheard.get(id) ?? now) > STUCK_MS) this.owners.forget(id, owner);
+    else if (!this.#unheard.has(id)) this.#unheard.set(id, now);
   }
 
   /**
@@ -300,9 +315,13 @@ export class Cluster {
     return false;
   }
 
-  /** Gives every shard away, if there is somebody to take them. */
-  async drain(): Promise<void> {
-    if (this.#draining || !this.#host.bus.shared) return;
+  /** Gives every shard away, if there is somebody to take them; a second call resolves with the first. */
+  drain(): Promise<void> {
+    this.#drained ??= this.#host.bus.shared ? this.#drain() : Promise.resolve();
+    return this.#drained;
+  }
+
+  async #drain(): Promise<void> {
     this.#draining = true;
     const until = this.#host.clock.monotonic() + DRAIN_MS;
     await this.peers.now().catch(() => undefined);

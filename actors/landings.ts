@@ -73,6 +73,7 @@ interface LandedHost {
 /** One posting of a line: hears what becomes of it, and remembers it for an edge that asks again. */
 export class Landed implements Reply {
   readonly urgent: boolean;
+  readonly patient = true;
   /** The last thing that was answered. */
   answer: Answer | undefined;
   /** It was refused, and not for good. */

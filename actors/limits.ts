@@ -100,7 +100,7 @@ export const BOUNDS = Object.freeze({
 
   // Accounts and tokens.
   tokenBytes: bytes(8_192, "of an access token; a longer one is refused unread"),
-  tokenCacheEntries: count(2_000, "tokens", "verified ones remembered, so that a reconnect costs no signature check"),
+  tokenCacheEntries: count(2_000, "tokens", "remembered when they come again, so that a third time costs no check"),
   tokenCacheMs: ms(30_000, "a verified token is remembered for at most this long"),
   sessionsPerUser: count(64, "sessions", "refresh-token families of a user; beyond it the oldest session ends"),
   hashesWaiting: count(64, "passwords", "waiting to be hashed behind those in work; then busy"),

@@ -52,9 +52,11 @@ export class Mailbox {
     return this.#tasks.length + (this.#readers?.length ?? 0) >= this.#options.most;
   }
 
-  /** Whether a posting waits that was given its place before. */
+  /** Whether a posting waits that was given its place before, or stands in another node's line. */
   get mayBeLogged(): boolean {
-    return this.#tasks.toArray().some((task) => "posting" in task && task.posting.again);
+    return this.#tasks
+      .toArray()
+      .some((task) => "posting" in task && (task.posting.again || task.posting.reply?.patient === true));
   }
 
   /** The room is open: what waits is answered and decided. */
@@ -122,7 +124,7 @@ export class Mailbox {
     };
     work.then(go, (error: unknown) => {
       this.#options.log.warn({ room: this.#options.room, err: error }, "a room's store did not answer");
-      if (item?.again) return void this.#options.clock.after(LOOK_AGAIN_MS, go);
+      if (item?.again || item?.reply?.patient) return void this.#options.clock.after(LOOK_AGAIN_MS, go);
       const next = this.#tasks.peekFront();
       if (item && next && "posting" in next && next.posting === item) {
         this.#tasks.shift();

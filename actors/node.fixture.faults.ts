@@ -168,6 +168,7 @@ export function faultyBus(inner: Bus, faults: Faults, clock: MortalClock, witnes
       return joined;
     },
     leave: (room) => inner.leave(room),
+    yielded: (shard) => inner.yielded(shard),
     receive: (receiver) => inner.receive(receiver),
     close: () => inner.close(),
   };

@@ -39,12 +39,14 @@ export class Owners {
 
   /**
    * Hears that a node owns a shard under a term; false when that is no news. With `lives` it is known to live: one
-   * that was thought gone and came back in time owns what it owned.
+   * that was thought gone and came back in time owns what it owned. With `record` the bus itself says so, which
+   * fences the shard by that term: where no owner is known it is believed whatever was heard before.
    */
-  learn(shard: number, node: string, term: number, { lives = false } = {}): boolean {
+  learn(shard: number, node: string, term: number, { lives = false, record = false } = {}): boolean {
     const known = this.#known[shard];
-    if (!known || term < known.term) return false;
-    if (term === known.term && !(lives && known.node === undefined)) return false;
+    if (!known) return false;
+    const vacant = lives && known.node === undefined;
+    if (term <= known.term && !(vacant && (record || term === known.term))) return false;
     known.node = node;
     known.term = term;
     this.moves++;

@@ -10,6 +10,11 @@ export interface Reply {
   readonly urgent: boolean;
   /** The wire that will carry a RECEIPT once it is stored, if one does. */
   readonly origin?: Link | undefined;
+  /**
+   * It stands in the line of another node: a refusal may be lost on its way, and what follows is not held back.
+   * So a store's silence does not refuse it: the store is asked again.
+   */
+  readonly patient?: boolean;
   /** The entry has its place in the order (`ack-level: accepted`). */
   accepted(entry: Entry): void;
   /** The entry is durable. For a retry, the first one's entry. */

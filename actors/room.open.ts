@@ -1,5 +1,5 @@
 /** Opening a room: head, members, what the hot log still has, the last derived writes (protocol, step 5 of "Becoming owner"). */
-import type { DerivedWrite, Head } from "./archive.ts";
+import type { DerivedWrite } from "./archive.ts";
 import { type ArchivedEntry, type Entry, type Fate, type Position, positionOf } from "./entry.ts";
 import { fateAfter } from "./fate.ts";
 import { type Posting, posting } from "./posting.ts";
@@ -20,16 +20,17 @@ export interface Opened {
 
 /** Opens a room; undefined when there is none or it was deleted. */
 export async function openRoom(room: Room): Promise<Opened | undefined> {
-  const { archive } = room.host;
+  const { archive, bus } = room.host;
   await room.shard.admitted(room.id);
   const { term } = room.shard;
-  const record = await archive.room(room.id);
+  const [record, [last]] = await Promise.all([archive.room(room.id), archive.page(room.id, { limit: 1, end: "last" })]);
   if (!record || record.deletedAt !== undefined) return undefined;
-  const head = await archive.head(room.id);
-  await reapply(room, head);
-  const state = new RoomState(record, head);
-  await loadMembers(room, state);
-  return adoptHot(room, state, term);
+  // Nearly always the last entry is a plain message, and nothing is to be done.
+  if (last && last.entry.event !== "message") await reapply(room);
+  const state = new RoomState(record, last?.entry);
+  // After the head, so that what it says of members is among them.
+  const [hot] = await Promise.all([bus.headsOf(room.shard.id, [room.id]), loadMembers(room, state)]);
+  return adoptHot(room, state, { term, hot: hot.get(room.id) });
 }
 
 async function loadMembers(room: Room, state: RoomState): Promise<void> {
@@ -44,12 +45,8 @@ async function loadMembers(room: Room, state: RoomState): Promise<void> {
 }
 
 /** The last entries with derived writes may have been stored without them: they are derived again. */
-async function reapply(room: Room, head: Head | undefined): Promise<void> {
-  if (!head) return;
+async function reapply(room: Room): Promise<void> {
   const { archive } = room.host;
-  // Nearly always the last entry is a plain message, and nothing is to be done.
-  const [last] = await archive.page(room.id, { limit: 1, end: "last" });
-  if (!last || last.entry.event === "message") return;
   const page = await archive.page(room.id, { limit: DERIVED_RUN, end: "last" });
   let from = page.length;
   while (from > 0 && (page[from - 1] as ArchivedEntry).entry.event !== "message") from--;
@@ -80,11 +77,14 @@ async function derivedOf(room: Room, entries: readonly Entry[], fates: KnownFate
 }
 
 /** What the hot log has beyond the archive goes to the writer as it stands; the head is its last. */
-async function adoptHot(room: Room, state: RoomState, term: number): Promise<Opened | undefined> {
+async function adoptHot(
+  room: Room,
+  state: RoomState,
+  { term, hot }: { readonly term: number; readonly hot: Position | undefined },
+): Promise<Opened | undefined> {
   const { bus, limits } = room.host;
   const { shard } = room;
   const archived = { offset: state.offset, term: state.headTerm };
-  const hot = (await bus.headsOf(shard.id, [room.id])).get(room.id);
   requireCurrent(room, term);
   // A term above one's own: somebody else owns the shard (rule 3).
   if (Math.max(archived.term, hot?.term ?? 0) > shard.term) return anew(room, "the log has entries of a higher term");

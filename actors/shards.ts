@@ -182,6 +182,7 @@ export class Shard implements RoomShard {
     this.#wanted = false;
     this.#mine = false;
     this.#holding.forget();
+    this.#host.bus.yielded(this.id);
     this.#host.yielded(this);
     this.#reopenAll(this.#appends.abandon());
   }

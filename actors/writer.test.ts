@@ -111,3 +111,19 @@ test("A node that stops has stored everything it took.", async () => {
   await stage.run(stage.node.stop());
   assert.equal((await stage.log("general")).length, 51);
 });
+
+test("A large batch leaves with the turn that brought it; a smaller one waits for company.", async () => {
+  const stage = await Stage.open();
+  const alice = stage.connect("alice");
+  alice.send("general", "joins");
+  await stage.clock.advance(100);
+  const few = alice.send("general", "alone");
+  await stage.clock.turn();
+  assert.equal(alice.receiptOf(few), undefined);
+  await stage.clock.advance(100);
+  const many = Array.from({ length: 100 }, (_, at) => alice.send("general", `m${at}`));
+  const before = stage.node.writer.batches;
+  await stage.clock.turn();
+  for (const id of many) assert.notEqual(alice.receiptOf(id), undefined);
+  assert.equal(stage.node.writer.batches, before + 1);
+});

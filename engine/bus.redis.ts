@@ -65,6 +65,12 @@ export interface RedisHandles {
 }
 
 const PREFIX = "confab:";
+
+/** Channels know no database numbers: another number is another data set, and has other names. */
+function prefixOf(url: string): string {
+  const database = new URL(url).pathname.slice(1);
+  return database === "" || database === "0" ? PREFIX : `${PREFIX}${database}:`;
+}
 /** Bytes of entries beyond which a turn's appends leave in more than one call. */
 const TURN_BYTES_MAX = 8_388_608;
 /** Packs read at once from a stream. */
@@ -86,7 +92,7 @@ type Scripted = Redis & Record<keyof typeof SCRIPTS, (...args: (string | number 
  * with an Error of one sentence when it is one that must not be used.
  */
 export async function openRedis(options: RedisOptions): Promise<RedisHandles> {
-  const { url, node, log, clock, prefix = PREFIX } = options;
+  const { url, node, log, clock, prefix = prefixOf(options.url) } = options;
   const connect = (part: string, ping: boolean): RedisConnection =>
     new RedisConnection({ url, name: `confab-${node}-${part}`.replace(/[^!-~]/g, "_"), log, clock, ping });
   const commands = connect("commands", false);
@@ -358,6 +364,11 @@ class RedisBus implements Bus, RedisFigures {
 
   join(room: string): Promise<void> {
     return this.#wire.join(room);
+  }
+
+  yielded(shard: number): void {
+    const term = this.#wire.termOf(shard);
+    if (term !== undefined) this.#over(shard, term);
   }
 
   leave(room: string): void {

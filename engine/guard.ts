@@ -103,6 +103,7 @@ export function guardBus(bus: Bus, parts: GuardParts): Bus {
     // A join that waited for the breaker might come after its leave.
     join: (room) => guard.wish(() => bus.join(room)),
     leave: (room) => bus.leave(room),
+    yielded: (shard) => bus.yielded(shard),
     receive: (receiver) => bus.receive(receiver),
     close: () => {
       guard.stop();

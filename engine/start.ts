@@ -94,8 +94,6 @@ async function serve(config: Config, { log, buildRest, stores, name }: Opened): 
   const identity = await openIdentity(config, { log, clock, directory: stores.directory });
   const node = nodeOf(config, { name, log, stores, fanout, identity });
   reportStores({ health, stores: watched, known: identity.known, writer: node.writer });
-  await node.start();
-  await identity.follow((revocation) => node.registry.revoke(revocation.user, revocation.token, revocation.beforeMs));
   const edge = new Edge(node, fanout, { limits: config.limits, version });
   const metrics = metricsOf({
     node,
@@ -123,6 +121,9 @@ async function serve(config: Config, { log, buildRest, stores, name }: Opened): 
     encrypted: false,
     onError: (err) => log.error({ err }, "a request met a fault of ours"),
   });
+  // Last, as from its first beat on others hand shards over to it: building the rest holds the process up.
+  await node.start();
+  await identity.follow((revocation) => node.registry.revoke(revocation.user, revocation.token, revocation.beforeMs));
   const socket = await listen(app, config.host, config.port);
   const port = uWS.us_socket_local_port(socket);
   const closeDoors = once(() => {

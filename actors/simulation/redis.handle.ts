@@ -218,6 +218,8 @@ export class RedisHandle implements Bus {
     await this.#subscriber.call(async () => void listener?.rooms.add(room));
   }
 
+  yielded(): void {}
+
   leave(room: string): void {
     if (!this.#joined.delete(room)) return;
     const listener = this.#listener;

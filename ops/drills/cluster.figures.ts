@@ -48,14 +48,14 @@ export class PauseMeter {
     ledger.listeners.add(this.#listener);
   }
 
-  /** Whether every room of these was heard of since a moment, by `performance.now()`. */
-  since(rooms: readonly string[], sinceMs: number): boolean {
+  /** Whether every room that was heard of at all was heard of since a moment, by `performance.now()`. */
+  since(sinceMs: number): boolean {
     const last = new Map<string, number>();
     for (const [key, { lastMs }] of this.#tracks) {
       const room = key.slice(key.indexOf("\n") + 1);
       last.set(room, Math.max(last.get(room) ?? 0, lastMs));
     }
-    return rooms.every((room) => (last.get(room) ?? 0) > sinceMs);
+    return [...last.values()].every((lastMs) => lastMs > sinceMs);
   }
 
   #take(key: string, term: number, atMs: number): void {

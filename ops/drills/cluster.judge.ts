@@ -57,6 +57,7 @@ export async function judge(world: ClusterWorld): Promise<Violation[]> {
   const faults = people.flatMap((person) => person.faults.map((what) => ({ rule: "fault", what })));
   const broken = [...world.broken, ...faults, ...check(story)];
   if (broken.length > 0) await world.keepLogs();
+  world.say(`figure: delay of the clients' own event loop, p99 ${world.lagMs} ms`);
   world.say(`judged in ${Math.round(performance.now() - startedAt)} ms`);
   return broken;
 }

@@ -6,6 +6,7 @@
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { StoreProxy } from "../stores/proxy.ts";
 import type { Violation } from "./checker.ts";
 import { type Door, Ledger, Person, roomOf } from "./cluster.person.ts";
@@ -63,6 +64,8 @@ const BALANCED_MS = 20_000;
 const STEADY_MS = 1_200;
 /** Time that a stopping node has, ms (design 6). */
 const STOP_MS = 10_000;
+/** A delay of the event loop, p99, beyond which the machine is too busy for figures: 24 ms where it is not, ms. */
+const BUSY_MS = 60;
 /** Pause between two looks at all nodes, ms. */
 export const LOOK_MS = 200;
 /** How long new messages may stay without a receipt once everything is back, ms. */
@@ -108,6 +111,7 @@ export class ClusterWorld {
   /** Room → the highest term shown. */
   readonly terms = new Map<string, number>();
   readonly #shape: Shape;
+  readonly #lag = monitorEventLoopDelay({ resolution: 10 });
   readonly #say: (line: string) => void;
   readonly #startedAt = performance.now();
   /** Everything that must be ended. */
@@ -140,6 +144,7 @@ export class ClusterWorld {
       await world.keepLogs();
       throw error;
     } finally {
+      world.#lag.disable();
       for (const person of world.people) person.hush();
       await Promise.all(world.people.map((person) => person.leave("cut")));
       await Promise.all(world.#servers.map((server) => server.remove()));
@@ -156,6 +161,23 @@ export class ClusterWorld {
   break(rule: string, what: string): void {
     this.broken.push({ rule, what });
     this.say(`BROKEN ${rule}: ${what}`);
+  }
+
+  /** How late this process's own event loop is, p99 since the start, ms: how busy the machine is. */
+  get lagMs(): number {
+    return Math.round(this.#lag.percentile(99) / 1e6);
+  }
+
+  /**
+   * Breaks when what was measured is over the bar; not where this process itself was kept waiting for its turn so
+   * long that the figures are those of a busy machine.
+   */
+  bar(what: string, p99Ms: number, barMs: number): void {
+    const { lagMs } = this;
+    if (!(p99Ms > barMs)) return;
+    const words = `${what}: p99 ${Math.round(p99Ms)} ms, the bar is ${barMs} ms; p99 of the clients' own delay ${lagMs} ms`;
+    if (lagMs > BUSY_MS) this.say(`not judged, as the machine is busy: ${words}`);
+    else this.break("bar", words);
   }
 
   /** Starts one more node, and waits until it is ready. */
@@ -222,6 +244,7 @@ export class ClusterWorld {
     for (const [at, inside] of members.entries())
       for (const id of inside.slice(-2)) this.people[ids.indexOf(id)]?.talk(made[at] as string, PACE);
     await this.goesOn("the start");
+    this.#lag.enable();
   }
 
   /** As a balancer without knowledge of their health would choose. */

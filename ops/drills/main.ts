@@ -10,6 +10,7 @@ import type { Violation } from "./checker.ts";
 import { churnDrill } from "./churn.ts";
 import { CLUSTER_DRILLS } from "./cluster.ts";
 import { crashDrill } from "./crash.ts";
+import { mutationsDrill } from "./mutations.ts";
 import { STORES_DRILLS } from "./stores.ts";
 
 /** Broken promises that are printed; the rest is counted. */
@@ -37,6 +38,7 @@ const DRILLS: Readonly<Record<string, () => Promise<Violation[]>>> = {
       () => drill({ seed, kills: Number(values.kills), say }),
     ]),
   ),
+  mutations: () => mutationsDrill({ say }),
   ...Object.fromEntries(Object.entries(CLUSTER_DRILLS).map(([name, drill]) => [name, () => drill({ seed, say })])),
 };
 

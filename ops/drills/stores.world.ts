@@ -50,6 +50,8 @@ const AWAY = { share: 0.2, lowMs: 500, highMs: 3_000 } as const;
  */
 const SHARDS = 8;
 
+/** How long a start of the node may take, ms: all else on the machine may be busy. */
+const START_MS = 60_000;
 /** How long new messages may stay without a receipt once everything is back, ms. */
 const GOES_ON_MS = 15_000;
 /** How long the last archive may take until it can be read, ms. */
@@ -138,7 +140,7 @@ export class StoresWorld {
         LIMIT_LOGINS_PER_ADDRESS: "0",
         ...setting.env,
       };
-      const node = await startServer({ env });
+      const node = await startServer({ env, startTimeoutMs: START_MS });
       world = new StoresWorld({ stores, redisProxy, mongoProxy, node }, options);
       await world.#populate();
       await faults(world);
