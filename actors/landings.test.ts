@@ -17,7 +17,7 @@ function landed() {
 /** A parcel of the line 1 in the room `a`: numbers from `first` on. */
 function parcelOf(first: number, count: number, more: Partial<Parcel> = {}): Parcel {
   const drafts = Array.from({ length: count }, (_, at) => draftOf(`e/e/${more.line ?? 1}.${first + at}`));
-  return { room: "a", line: 1, first, oldest: 1, again: 0, drafts, urgent: [], ...more };
+  return { room: "a", line: 1, first, oldest: 1, again: 0, term: 0, drafts, urgent: [], ...more };
 }
 
 /** Answers as text. */
@@ -142,5 +142,14 @@ test("A draft that the wire damaged gets no place in any log, and costs the othe
   assert.equal(
     wire.answers().every((answers) => answers.room === "b"),
     true,
+  );
+});
+
+test("What an edge said while it knew an older term is looked for by its key before it is decided.", () => {
+  const { room, owner } = landed();
+  owner.landings.onSends("e", [parcelOf(1, 2, { term: -1 })]);
+  assert.deepEqual(
+    room.items.map(({ again }) => again),
+    [true, true],
   );
 });

@@ -25,6 +25,8 @@ export interface LandingsHost {
   readonly counters: Counters;
   /** Whether this node owns the room's shard. */
   owns(room: string): boolean;
+  /** The term under which it does. */
+  termHere(room: string): number;
   /** Gives a posting to the room; its reply hears the outcome. */
   post(room: string, item: Posting): void;
 }
@@ -235,7 +237,8 @@ export class Landings implements LandedHost {
   }
 
   /** Gives the room what is next, as long as nothing of it is expected again. */
-  #take(landing: Landing, { room, first, again, drafts, urgent }: Parcel): void {
+  #take(landing: Landing, { room, first, term, drafts, urgent, ...parcel }: Parcel): void {
+    const again = term === this.#host.termHere(room) ? parcel.again : drafts.length;
     let hurried = 0;
     for (const [at, draft] of drafts.entries()) {
       const number = first + at;

@@ -73,7 +73,11 @@ export class Line {
   #mark = 1;
   #flight = 0;
 
-  constructor(room: string, shard: number, number: number) {
+  readonly #term: () => number;
+
+  /** `term`: under which the room's owner is known. */
+  constructor(room: string, shard: number, number: number, term: () => number) {
+    this.#term = term;
     this.room = room;
     this.shard = shard;
     this.number = number;
@@ -232,7 +236,7 @@ export class Line {
     const { room, number: line } = this;
     const [{ number: first }] = items as [LineItem];
     const drafts = items.map(({ posting }) => posting.draft);
-    return { parcel: { room, line, first, oldest: this.#first, again, drafts, urgent }, bytes, again };
+    return { parcel: { room, line, first, oldest: this.#first, again, drafts, urgent, term: this.#term() }, bytes, again };
   }
 }
 

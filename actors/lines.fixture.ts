@@ -116,6 +116,7 @@ export class Edge {
       counters: this.counters,
       ownerOf: () => this.owner,
       shardIndexOf: (room) => shardOf(room, SHARDS),
+      ownerTerm: () => 0,
       repostHere: (_room, postings) => void this.here.push(...postings),
     });
     wire.ends.set(name, (from, word) => {
@@ -189,6 +190,7 @@ export class Owner {
       clock: wire.clock,
       counters: this.counters,
       owns: () => this.owns,
+      termHere: () => 0,
       post,
     });
     wire.ends.set(name, (from, word) => {

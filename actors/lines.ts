@@ -48,6 +48,8 @@ export interface LinesHost {
   /** The owner of a room, this node's own name included; undefined while nobody is known. */
   ownerOf(room: string): string | undefined;
   shardIndexOf(room: string): number;
+  /** The highest term heard of under which a shard is owned. */
+  ownerTerm(shard: number): number;
   /** Gives postings to the room that is owned here now, in order, before anything new. */
   repostHere(room: string, postings: readonly Posting[]): void;
 }
@@ -156,7 +158,8 @@ export class Lines {
   // ─── The life of a line ───
 
   #begin(room: string): Line {
-    const line = new Line(room, this.#host.shardIndexOf(room), ++this.#number);
+    const shardIndex = this.#host.shardIndexOf(room);
+    const line = new Line(room, shardIndex, ++this.#number, () => this.#host.ownerTerm(shardIndex));
     line.to = this.#host.ownerOf(room);
     this.#lines.set(room, line);
     const shard = this.#shards.get(line.shard);

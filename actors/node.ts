@@ -254,11 +254,6 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
     this.posts.post(roomId, item);
   }
 
-  /** The same, for a room that is owned here. */
-  postHere(roomId: string, item: Posting): void {
-    this.posts.postHere(roomId, item);
-  }
-
   repostHere(roomId: string, postings: readonly Posting[]): void {
     this.posts.repostHere(roomId, postings);
   }
@@ -289,6 +284,14 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
 
   shardIndexOf(roomId: string): number {
     return shardOf(roomId, this.shards.length);
+  }
+
+  ownerTerm(shard: number): number {
+    return this.cluster.owners.term(shard);
+  }
+
+  termHere(roomId: string): number {
+    return this.shardOf(roomId).term;
   }
 
   owns(roomId: string): boolean {

@@ -62,6 +62,8 @@ export class Posts {
         item.keyed = true;
         item.again = true;
       }
+      // Another node's, which may have given it to another owner since.
+      if (item.reply?.patient) item.again = true;
       item.bytes = 0;
       item.entry = undefined;
       item.derived = undefined;

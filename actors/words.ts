@@ -19,6 +19,11 @@ export interface Parcel {
   readonly oldest: number;
   /** So many of the drafts, the first ones, may be on the log already: they were sent or decided before. */
   readonly again: number;
+  /**
+   * The term under which the edge knows the owner. Under another one the word is late: others may have owned the
+   * room since, and every draft of it may be on the log.
+   */
+  readonly term: number;
   readonly drafts: readonly Draft[];
   /** Numbers, relative to `first`, of drafts whose sender waits for `stored`: their batch leaves soon. */
   readonly urgent: readonly number[];

@@ -5,7 +5,7 @@ import { Refusal } from "../codes.ts";
 import type { Chance } from "./chance.ts";
 import type { Memberships } from "./judge.access.ts";
 import type { Judge } from "./judge.ts";
-import { callerOf, type Process } from "./process.ts";
+import { callerOf, type Machine } from "./machine.ts";
 import type { Story } from "./story.ts";
 
 /** What the clerk needs of its world. */
@@ -16,7 +16,7 @@ export interface ClerkHost {
   readonly judge: Judge;
   readonly nowMs: number;
   after(delayMs: number, task: () => void): void;
-  chooseProcess(): Process | undefined;
+  chooseProcess(): Machine | undefined;
 }
 
 /** How long REST is waited for, ms; then the outcome is not known. */
@@ -59,26 +59,26 @@ export class Clerk {
   }
 
   /** Asks a node; what a dead one answers is not heard. */
-  async #call(what: string, ask: (process: Process) => Promise<unknown>): Promise<"done" | "refused" | "unknown"> {
-    const process = this.#host.chooseProcess();
-    if (!process) return "refused";
+  async #call(what: string, ask: (machine: Machine) => Promise<unknown>): Promise<"done" | "refused" | "unknown"> {
+    const machine = this.#host.chooseProcess();
+    if (!machine) return "refused";
     const { story } = this.#host;
-    story.say("rest", `${process.name}: ${what}`);
+    story.say("rest", `${machine.name}: ${what}`);
     this.open++;
     const outcome = await new Promise<"done" | "refused" | "unknown">((resolve) => {
       const answer = (outcome: "done" | "refused" | "unknown", why = ""): void => {
-        if (!process.alive) return;
+        if (!machine.alive) return;
         story.say("rest", `${what}: ${outcome} ${why}`);
         resolve(outcome);
       };
       this.#host.after(ANSWER_MS, () => resolve("unknown"));
-      process.life.deliver(() => {
-        ask(process).then(
+      machine.life.deliver(() => {
+        ask(machine).then(
           () => answer("done"),
           (error: Error) => {
             const known = error instanceof Refusal && error.code !== "store-unavailable" && error.code !== "busy";
             if (!(error instanceof Refusal) && error.name !== "StoreFailure") {
-              this.#host.judge.breaks(`${process.name} answers ${what} with a fault of ours: ${error.stack}`);
+              this.#host.judge.breaks(`${machine.name} answers ${what} with a fault of ours: ${error.stack}`);
             }
             answer(known ? "refused" : "unknown", error.message);
           },

@@ -7,7 +7,7 @@ import type { Chance } from "./chance.ts";
 import type { Memberships } from "./judge.access.ts";
 import type { Stream } from "./judge.stream.ts";
 import type { Sent } from "./judge.ts";
-import type { Process } from "./process.ts";
+import type { Machine } from "./machine.ts";
 import { type Hearer, Session } from "./session.ts";
 
 /** What a client needs of its world. */
@@ -17,10 +17,10 @@ export interface PersonHost {
   readonly nowMs: number;
   after(delayMs: number, task: () => void): void;
   /** A process that a balancer would send a new connection to. */
-  chooseProcess(): Process | undefined;
+  chooseProcess(): Machine | undefined;
   nextSession(): number;
   /** A signal was sent to a client. */
-  signalled(person: Person, process: Process, signals: readonly Signal[]): void;
+  signalled(person: Person, machine: Machine, signals: readonly Signal[]): void;
   /** Ids that the user gave to messages lately, of any of its clients. */
   readonly lately: Map<string, string[]>;
 }
@@ -64,9 +64,9 @@ export class Person implements Hearer {
     this.#host.after(this.#chance.between(BACK_MS.least, BACK_MS.most), () => {
       this.#coming = false;
       if (this.#gone || this.session) return;
-      const process = this.#host.chooseProcess();
-      if (!process) return this.#come();
-      this.session = new Session(this.#host.nextSession(), process, this);
+      const machine = this.#host.chooseProcess();
+      if (!machine) return this.#come();
+      this.session = new Session(this.#host.nextSession(), machine, this);
       this.#watch(this.session);
     });
   }
@@ -141,7 +141,7 @@ export class Person implements Hearer {
   }
 
   signalled(session: Session, _room: string, signals: readonly Signal[]): void {
-    this.#host.signalled(this, session.process, signals);
+    this.#host.signalled(this, session.machine, signals);
   }
 
   granting({ room, askedMs, name }: Stream): string | undefined {

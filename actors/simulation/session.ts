@@ -8,8 +8,8 @@ import type { About, Link, Subscription, SubscriptionKind } from "../link.ts";
 import type { From } from "../resume.ts";
 import { Stream } from "./judge.stream.ts";
 import type { Sent } from "./judge.ts";
+import type { Machine } from "./machine.ts";
 import { Wire } from "./network.ts";
-import type { Process } from "./process.ts";
 
 /** What a client makes of what it hears. */
 export interface Hearer {
@@ -31,7 +31,7 @@ export interface Hearer {
 /** One connection. */
 export class Session implements Link {
   readonly number: number;
-  readonly process: Process;
+  readonly machine: Machine;
   readonly #hearer: Hearer;
   readonly #up: Wire;
   readonly #down: Wire;
@@ -51,11 +51,11 @@ export class Session implements Link {
   /** ms of the world when the oldest unanswered question was asked. */
   waitingSinceMs: number | undefined;
 
-  constructor(number: number, process: Process, hearer: Hearer) {
+  constructor(number: number, machine: Machine, hearer: Hearer) {
     this.number = number;
-    this.process = process;
+    this.machine = machine;
     this.#hearer = hearer;
-    const { network } = process.shared;
+    const { network } = machine.shared;
     this.#up = new Wire(network);
     this.#down = new Wire(network);
     this.#toNode(() => this.#arrive());
@@ -71,21 +71,21 @@ export class Session implements Link {
   }
 
   #arrive(): void {
-    const { process } = this;
-    if (process.state !== "up" || process.node.admission.enter() !== undefined) {
+    const { machine } = this;
+    if (machine.state !== "up" || machine.node.admission.enter() !== undefined) {
       this.#nodeOpen = false;
       return this.#toClient(() => this.#close("refused"));
     }
-    process.sessions.add(this);
-    this.#connection = process.node.open(this, { id: this.name, address: "127.0.0.1" });
+    machine.sessions.add(this);
+    this.#connection = machine.node.open(this, { id: this.name, address: "127.0.0.1" });
     this.#connection.connect(this.#hearer.user);
     this.#connection.subscribe(requestOf("errors", "errors", ""), { kind: "now" });
     this.#toClient(() => this.#hearer.connected(this));
   }
 
   #toNode(frame: () => void): void {
-    const { process } = this;
-    this.#up.send(() => process.life.deliver(() => this.#nodeOpen && frame()));
+    const { machine } = this;
+    this.#up.send(() => machine.life.deliver(() => this.#nodeOpen && frame()));
   }
 
   #toClient(hear: () => void): void {
@@ -95,27 +95,27 @@ export class Session implements Link {
   }
 
   #say(what: string): void {
-    this.process.shared.story.say(this.name, what);
+    this.machine.shared.story.say(this.name, what);
   }
 
   #judge(breach: string | undefined): void {
-    if (breach !== undefined) this.process.shared.judge.breaks(breach);
+    if (breach !== undefined) this.machine.shared.judge.breaks(breach);
   }
 
   #ask(): void {
-    this.waitingSinceMs ??= this.process.shared.network.time.nowMs;
+    this.waitingSinceMs ??= this.machine.shared.network.time.nowMs;
   }
 
   #answered(): void {
     const waiting = [...this.streams.values()].some(({ granted, over }) => !granted && !over) || this.#sent.size > 0;
-    this.waitingSinceMs = waiting ? this.process.shared.network.time.nowMs : undefined;
+    this.waitingSinceMs = waiting ? this.machine.shared.network.time.nowMs : undefined;
   }
 
   // ─── What the client says ───
 
   /** SENDs a message; without `receipt` nobody hears what becomes of it. */
   send(room: string, how: { id: string | undefined; level: Sent["level"]; receipt: boolean }): Sent {
-    const { judge, network } = this.process.shared;
+    const { judge, network } = this.machine.shared;
     const body = `${this.number} ${this.#sends++}`;
     const sent: Sent = {
       ...{ user: this.#hearer.user, room, id: how.id, body, level: how.level, life: 0, answers: 0, stored: undefined },
@@ -140,7 +140,7 @@ export class Session implements Link {
   /** SUBSCRIBEs to the log of a room. */
   listen(room: string, from: From): Stream {
     const { user } = this.#hearer;
-    const { judge, network } = this.process.shared;
+    const { judge, network } = this.machine.shared;
     const id = `s${this.#counter++}`;
     const stream = new Stream(`${this.name}/${id} of ${user}`, { user, room, from, askedMs: network.time.nowMs });
     judge.opened(stream);
@@ -170,7 +170,7 @@ export class Session implements Link {
 
   type(room: string, on: boolean): void {
     this.#toNode(() => {
-      const { node } = this.process;
+      const { node } = this.machine;
       if (!this.#connection?.ready) return;
       node.typing(room, this.#hearer.user, on).catch((error: unknown) => this.#signalRefused(error));
     });
@@ -178,7 +178,7 @@ export class Session implements Link {
 
   read(room: string, offset: number): void {
     this.#toNode(() => {
-      const { node } = this.process;
+      const { node } = this.machine;
       if (!this.#connection?.ready) return;
       node
         .mark(room, this.#hearer.user, { kind: "read", offset })
@@ -196,12 +196,12 @@ export class Session implements Link {
     if (!this.open) return;
     this.#say(`leaves: ${why}`);
     this.#end();
-    const { process } = this;
+    const { machine } = this;
     this.#up.send(() =>
-      process.life.deliver(() => {
+      machine.life.deliver(() => {
         if (!this.#nodeOpen) return;
         this.#nodeOpen = false;
-        process.sessions.delete(this);
+        machine.sessions.delete(this);
         this.#connection?.lost();
       }),
     );
@@ -238,7 +238,7 @@ export class Session implements Link {
 
   receipt(id: string, about?: { readonly entry?: Entry; readonly head?: Position }): void {
     const sent = this.#sent.get(id);
-    if (sent) this.process.shared.judge.receipting(this.process.name, sent, about?.entry);
+    if (sent) this.machine.shared.judge.receipting(this.machine.name, sent, about?.entry);
     this.#toClient(() => {
       if (sent) return this.#receipted(id, sent, about?.entry as Entry);
       const stream = this.streams.get(id);
@@ -300,13 +300,13 @@ export class Session implements Link {
       const stream = this.streams.get(id);
       if (!stream || stream.over) return;
       this.#say(`${id} is resumed, recovered: ${recovered}, head ${head.offset}.${head.term}`);
-      this.#judge(stream.resumed(recovered, head, this.process.shared.judge));
+      this.#judge(stream.resumed(recovered, head, this.machine.shared.judge));
       this.#hearer.seen(stream);
     });
   }
 
   replay({ id }: Subscription, entries: readonly Entry[]): void {
-    for (const entry of entries) this.process.shared.judge.showing(this.process.name, entry);
+    for (const entry of entries) this.machine.shared.judge.showing(this.machine.name, entry);
     this.show(id, entries);
   }
 
@@ -343,19 +343,19 @@ export class Session implements Link {
   }
 
   attach(subscription: Subscription): void {
-    if (this.#nodeOpen) this.process.fanout.attach(this, subscription);
+    if (this.#nodeOpen) this.machine.fanout.attach(this, subscription);
   }
 
   detach(subscription: Subscription): void {
-    this.process.fanout.detach(subscription);
+    this.machine.fanout.detach(subscription);
   }
 
   congested(): boolean {
-    return this.process.shared.network.chance.happens(0.02);
+    return this.machine.shared.network.chance.happens(0.02);
   }
 
   drained(): Promise<void> {
-    const { life, shared } = this.process;
+    const { life, shared } = this.machine;
     return new Promise((resolve) => void life.after(shared.network.latencyMs(), resolve));
   }
 
@@ -363,7 +363,7 @@ export class Session implements Link {
 
   close(code: CodeWord): void {
     this.#nodeOpen = false;
-    this.process.sessions.delete(this);
+    this.machine.sessions.delete(this);
     this.#toClient(() => this.#close(code));
   }
 }

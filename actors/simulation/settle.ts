@@ -1,8 +1,8 @@
 /** What must be so once nothing befalls a cluster any more: all answered, all shown, all presence true, all let go. */
 import type { Entry } from "../entry.ts";
 import { derivedBreach } from "./judge.derived.ts";
+import type { Machine } from "./machine.ts";
 import type { Person } from "./person.ts";
-import type { Process } from "./process.ts";
 import { SETTLE_MS, type World } from "./world.ts";
 
 /** Pause between two looks, ms. */
@@ -97,7 +97,7 @@ async function presenceUntrue(world: World): Promise<string | undefined> {
         if (stream.room === room && stream.granted && !stream.over) truth.add(user);
       }
     }
-    const owner = world.alive.find(({ node }) => node.owns(room)) as Process | undefined;
+    const owner = world.alive.find(({ node }) => node.owns(room)) as Machine | undefined;
     const said = (owner?.node.rooms.get(room)?.presence.list(1_000) ?? []).map(({ id }) => id).sort();
     const expected = [...truth].sort();
     if (said.join() !== expected.join())

@@ -6,11 +6,11 @@ import type { Chance } from "./chance.ts";
 import { Clerk } from "./clerk.ts";
 import { Memberships } from "./judge.access.ts";
 import { Judge } from "./judge.ts";
+import { Machine, type Shared } from "./machine.ts";
 import { SimulatedMongo } from "./mongo.ts";
 import { Network } from "./network.ts";
 import { Person, type PersonHost } from "./person.ts";
 import { type Fault, LOSSES, type Plan } from "./plan.ts";
-import { Process, type Shared } from "./process.ts";
 import { SimulatedRedis } from "./redis.ts";
 import { Story } from "./story.ts";
 import { Life, SimulatedTime } from "./time.ts";
@@ -38,7 +38,7 @@ export class World implements PersonHost {
   readonly memberships = new Memberships();
   readonly lately = new Map<string, string[]>();
   readonly persons: Person[] = [];
-  readonly processes: Process[] = [];
+  readonly processes: Machine[] = [];
   rooms: string[] = [GENERAL.id];
   readonly clerk: Clerk;
   readonly #shared: Shared;
@@ -81,34 +81,34 @@ export class World implements PersonHost {
 
   // ─── Processes ───
 
-  startProcess(): Process {
+  startProcess(): Machine {
     const { drift, wallMs } = this.plan;
     const skew = {
       rate: 1 + this.#chance.between(-drift, drift),
       wallMs: Math.round(this.#chance.between(-wallMs, wallMs)),
     };
-    const process = new Process(`n${++this.#processes}`, this.#shared, skew);
-    this.processes.push(process);
-    process.start();
-    return process;
+    const machine = new Machine(`n${++this.#processes}`, this.#shared, skew);
+    this.processes.push(machine);
+    machine.start();
+    return machine;
   }
 
   /** Those that live. */
-  get alive(): Process[] {
+  get alive(): Machine[] {
     return this.processes.filter(({ alive }) => alive);
   }
 
-  chooseProcess(): Process | undefined {
+  chooseProcess(): Machine | undefined {
     const up = this.processes.filter(({ state }) => state === "up");
     return up.length === 0 ? undefined : this.#chance.pick(up);
   }
 
-  signalled(person: Person, process: Process, signals: readonly Signal[]): void {
+  signalled(person: Person, machine: Machine, signals: readonly Signal[]): void {
     const { nowMs } = this;
     if (nowMs < this.#troubledUntilMs) return;
     for (const { room, event } of signals) {
       if (this.memberships.during(room, person.user, nowMs - 1_000) !== "out") continue;
-      this.judge.breaks(`${process.name} says ${event} of ${room} to ${person.user}, removed over 1 s ago`);
+      this.judge.breaks(`${machine.name} says ${event} of ${room} to ${person.user}, removed over 1 s ago`);
     }
   }
 
@@ -146,7 +146,7 @@ export class World implements PersonHost {
     await this.mongo.store.createRoom(GENERAL);
     for (let at = 0; at < this.plan.nodes; at++) this.startProcess();
     await this.time.run(15_000, () => this.processes.every(({ state }) => state === "up"));
-    const [first] = this.processes as [Process];
+    const [first] = this.processes as [Machine];
     let made = 0;
     for (const { name, type } of MADE) {
       const others = type === "private" ? USERS.slice(1, 4) : [];
@@ -201,7 +201,7 @@ export class World implements PersonHost {
   #storeDown(kind: "redisDown" | "mongoDown", later: (task: () => void) => void): void {
     const store = kind === "redisDown" ? this.redis : this.mongo;
     store.up = false;
-    if (kind === "redisDown") for (const process of this.alive) process.dropped();
+    if (kind === "redisDown") for (const machine of this.alive) machine.dropped();
     later(() => {
       store.up = true;
       this.story.say("fault", `${kind} is over`);
@@ -223,7 +223,7 @@ export class World implements PersonHost {
     this.story.say("fault", "Redis loses data");
     lose();
     this.redis.up = false;
-    for (const process of this.alive) process.dropped();
+    for (const machine of this.alive) machine.dropped();
     this.time.after(this.#chance.between(0, 1_000), () => {
       this.redis.up = true;
     });
@@ -246,9 +246,9 @@ export class World implements PersonHost {
     Object.assign(this.network.weather, { lost: 0, failed: 0, slow: 0 });
     this.redis.up = true;
     this.mongo.up = true;
-    for (const process of this.alive) {
-      process.heal();
-      if (process.life.stopped) process.goOn();
+    for (const machine of this.alive) {
+      machine.heal();
+      if (machine.life.stopped) machine.goOn();
     }
     this.time.after(1_000, () => {
       while (this.alive.filter(({ state }) => state !== "ending").length < 2) this.startProcess();

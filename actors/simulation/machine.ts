@@ -37,10 +37,10 @@ export interface Shared {
 /** Native subscriptions: a publish reaches those that are attached at the time, in order. */
 class SimulatedFanout implements Fanout {
   readonly #attached = new Map<string, Map<Subscription, Session>>();
-  readonly #process: Process;
+  readonly #machine: Machine;
 
-  constructor(process: Process) {
-    this.#process = process;
+  constructor(machine: Machine) {
+    this.#machine = machine;
   }
 
   #of(kind: SubscriptionKind, subject: string): Map<Subscription, Session> | undefined {
@@ -71,7 +71,7 @@ class SimulatedFanout implements Fanout {
   entries(room: string, entries: readonly Entry[]): number {
     const some = this.#of("log", room);
     if (!some) return 0;
-    for (const entry of entries) this.#process.shared.judge.showing(this.#process.name, entry);
+    for (const entry of entries) this.#machine.shared.judge.showing(this.#machine.name, entry);
     for (const [{ id }, session] of some) session.show(id, entries);
     return some.size * entries.length;
   }
@@ -96,8 +96,8 @@ function claimsOf(token: string): Claims {
   return { ...base, sub: token, name: token.toUpperCase() };
 }
 
-/** One process. */
-export class Process {
+/** One process, on a machine of its own. */
+export class Machine {
   readonly name: string;
   readonly shared: Shared;
   readonly life: Life;
