@@ -22,7 +22,10 @@ function draftOf(key: string, body: Uint8Array): Draft {
 
 function sendsOf(first: number, ...bodies: readonly Uint8Array[]): Word {
   const drafts = bodies.map((body, at) => draftOf(`c/${first + at}`, body));
-  return { kind: "sends", parcels: [{ room: "a", line: 7, first, oldest: first, again: 0, term: 0, drafts, urgent: [0] }] };
+  return {
+    kind: "sends",
+    parcels: [{ room: "a", line: 7, first, oldest: first, again: 0, term: 0, drafts, urgent: [0] }],
+  };
 }
 
 /** One of each kind, with all that a word may hold. */

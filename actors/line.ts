@@ -236,7 +236,11 @@ export class Line {
     const { room, number: line } = this;
     const [{ number: first }] = items as [LineItem];
     const drafts = items.map(({ posting }) => posting.draft);
-    return { parcel: { room, line, first, oldest: this.#first, again, drafts, urgent, term: this.#term() }, bytes, again };
+    return {
+      parcel: { room, line, first, oldest: this.#first, again, drafts, urgent, term: this.#term() },
+      bytes,
+      again,
+    };
   }
 }
 
