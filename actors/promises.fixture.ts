@@ -313,7 +313,9 @@ export class World implements Witness {
     stage.faults.archiveAway = false;
     stage.faults.rate = 0;
     stage.faults.delayMs = 0;
-    const busy = (): boolean => this.#calls.size + stage.node.writer.entries + stage.node.lines.waiting > 0;
+    // A dead node's shards are taken over when it is not heard of any more.
+    const taken = (): boolean => stage.node.shards.every(({ mine }) => mine);
+    const busy = (): boolean => !taken() || this.#calls.size + stage.node.writer.entries + stage.node.lines.waiting > 0;
     for (let i = 0; i < 60 && busy(); i++) await stage.clock.advance(500);
     await stage.clock.advance(3_000);
     this.check();

@@ -128,8 +128,7 @@ export const MUTATIONS: readonly Mutation[] = [
       ),
     ],
     kinds: "loss,crash,end",
-    runs: 300,
-    open: "a gap over a change of owners is rare in runs this short",
+    runs: 200,
   },
   {
     name: "resume compared with the current term",
@@ -223,7 +222,8 @@ export const MUTATIONS: readonly Mutation[] = [
       ),
     ],
     kinds: "wipe,forget,failures,mongoDown",
-    runs: 400,
+    runs: 300,
+    open: "an offset is hardly ever given to two messages under one term",
   },
   {
     name: "a cache that grants",
@@ -270,7 +270,10 @@ export function unfit(): string[] {
   });
 }
 
-/** Runs the simulator on a mutated copy, seed after seed; undefined when no seed catches it. */
+/**
+ * Runs the simulator on a mutated copy, seed after seed; undefined when no seed catches it. A seed that breaks the
+ * engine as it is shows nothing of the mutation, and is passed over.
+ */
 export async function hunt(mutation: Mutation, runs = mutation.runs): Promise<Catch | undefined> {
   const folder = mkdtempSync(join(tmpdir(), "confab-mutation-"));
   try {
@@ -284,19 +287,29 @@ export async function hunt(mutation: Mutation, runs = mutation.runs): Promise<Ca
       const path = join(folder, "actors", `${one.file}.js`);
       writeFileSync(path, edited(readFileSync(path, "utf8"), one));
     }
-    return await simulated(folder, mutation.kinds, runs);
+    for (let from = 1; from <= runs; ) {
+      const caught = await simulated(folder, mutation.kinds, { from, runs: runs - from + 1 });
+      if (!caught || !(await simulated(TREE, mutation.kinds, { from: caught.seed, runs: 1 }))) return caught;
+      from = caught.seed + 1;
+    }
+    return undefined;
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
 /** Runs `simulate.js` over a tree. */
-async function simulated(tree: string, kinds: string | undefined, runs: number): Promise<Catch | undefined> {
+async function simulated(
+  tree: string,
+  kinds: string | undefined,
+  { from, runs }: { readonly from: number; readonly runs: number },
+): Promise<Catch | undefined> {
   const more = kinds === undefined ? [] : ["--kinds", kinds];
-  const args = [join(TREE, "ops/simulate.js"), "--tree", tree, "--runs", String(runs), "--each", ...more];
+  const seeds = ["--from", String(from), "--runs", String(runs)];
+  const args = [join(TREE, "ops/simulate.js"), "--tree", tree, ...seeds, "--each", ...more];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
-  let seed = 0;
+  let seed = from;
   let hung = false;
   const kill = (): void => {
     hung = true;
@@ -315,7 +328,7 @@ async function simulated(tree: string, kinds: string | undefined, runs: number):
   });
   const code = await new Promise<number | null>((done) => child.on("close", done));
   clearTimeout(timer);
-  if (hung) return { seed: seed + 1, breach: `no end within ${RUN_MS_MAX / 1_000} s` };
+  if (hung) return { seed, breach: `no end within ${RUN_MS_MAX / 1_000} s` };
   const broken = /^seed (\d+): BROKEN: (.*)$/m.exec(said);
   if (broken) return { seed: Number(broken[1]), breach: broken[2] as string };
   if (code === 0) return undefined;

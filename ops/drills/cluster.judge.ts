@@ -79,25 +79,25 @@ async function settle(world: ClusterWorld): Promise<void> {
       `${error.message} ${left.length} are left in ${rooms.join(", ")}; ${away} people are away.`,
     );
   });
-  for (const room of world.rooms) {
-    const inside = people.filter(({ rooms }) => rooms.includes(room));
-    const token = tokenFor(memberOf(world, room).id);
-    const ask = async (): Promise<true | undefined> => {
-      const { server } = world.random.pick(world.places);
-      const { status, body } = await call<{ headOffset: number; storedOffset: number }>(
-        server,
-        `GET /api/rooms/${room}`,
-        { token },
-      );
-      if (status !== 200) return undefined;
-      const here = inside.every((person) => person.position(room)?.offset === body.headOffset);
-      return (here && body.storedOffset === body.headOffset) || undefined;
-    };
-    // The checker says who is behind; this only says that it took too long.
-    await eventually(ask, SETTLE_MS, `Everybody's arrival at the head of ${room}`).catch((error: Error) =>
-      world.break("unsettled", error.message),
-    );
-  }
+  await Promise.all(world.rooms.map((room) => settleRoom(world, room)));
+}
+
+async function settleRoom(world: ClusterWorld, room: string): Promise<void> {
+  const inside = world.people.filter(({ rooms }) => rooms.includes(room));
+  const token = tokenFor(memberOf(world, room).id);
+  const ask = async (): Promise<true | undefined> => {
+    await pause(LOOK_MS);
+    const { server } = world.random.pick(world.places);
+    const request = `GET /api/rooms/${room}`;
+    const { status, body } = await call<{ headOffset: number; storedOffset: number }>(server, request, { token });
+    if (status !== 200) return undefined;
+    const here = inside.every((person) => person.position(room)?.offset === body.headOffset);
+    return (here && body.storedOffset === body.headOffset) || undefined;
+  };
+  // The checker says who is behind; this only says that it took too long.
+  await eventually(ask, SETTLE_MS, `Everybody's arrival at the head of ${room}`).catch((error: Error) =>
+    world.break("unsettled", error.message),
+  );
 }
 
 /** Some go, half of them without a word; presence is right at every node soon after. */
