@@ -153,3 +153,14 @@ test("What an edge said while it knew an older term is looked for by its key bef
     [true, true],
   );
 });
+
+test("A late word of a line that was known here and forgotten is looked for by its keys.", () => {
+  const { room, owner } = landed();
+  owner.landings.onSends("e", [parcelOf(1, 1, { line: 4 })]);
+  owner.landings.gone("e");
+  owner.landings.onSends("e", [parcelOf(1, 1, { line: 4 }), parcelOf(1, 1, { line: 5 })]);
+  assert.deepEqual(
+    room.items.map(({ again }) => again),
+    [false, true, false],
+  );
+});

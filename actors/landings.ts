@@ -34,6 +34,9 @@ export interface LandingsHost {
 /** How long what is known of a silent line is kept, ms: longer than an edge pauses before it asks again. */
 const IDLE_MS = 60_000;
 
+/** Edges whose last line is remembered; of more all are forgotten. */
+const EDGES_MOST = 10_000;
+
 /** One line as the owner of its room knows it. */
 interface Landing {
   readonly edge: string;
@@ -53,6 +56,8 @@ interface Landing {
   passing: boolean;
   /** All that is known of it is said again in this turn. */
   repeated: boolean;
+  /** Its first parcel may be one of a line that was known here and forgotten. */
+  late: boolean;
   /** Its edge lives no more, and will not send again. */
   gone: boolean;
 }
@@ -149,6 +154,8 @@ export class Landings implements LandedHost {
   readonly #host: LandingsHost;
   /** By room, then by edge: an edge has one line to a room. */
   readonly #rooms = new Map<string, Map<string, Landing>>();
+  /** The highest number of any line that began here, by edge: an edge numbers all of its lines in one row. */
+  readonly #begun = new Map<string, number>();
   /** By edge. */
   #leaving = new Map<string, Gathered>();
   #sweeping = false;
@@ -227,6 +234,11 @@ export class Landings implements LandedHost {
     }
     const landing = landingOf(from, { room, line }, first);
     landing.usedAt = now;
+    // It may have begun before and been forgotten, and this may be a late word of that time.
+    const begun = this.#begun.get(from) ?? 0;
+    landing.late = line <= begun;
+    if (this.#begun.size >= EDGES_MOST) this.#begun.clear();
+    this.#begun.set(from, Math.max(begun, line));
     if (!edges) {
       edges = new Map();
       this.#rooms.set(room, edges);
@@ -238,7 +250,8 @@ export class Landings implements LandedHost {
 
   /** Gives the room what is next, as long as nothing of it is expected again. */
   #take(landing: Landing, { room, first, term, drafts, urgent, ...parcel }: Parcel): void {
-    const again = term === this.#host.termHere(room) ? parcel.again : drafts.length;
+    const again = term === this.#host.termHere(room) && !landing.late ? parcel.again : drafts.length;
+    landing.late = false;
     let hurried = 0;
     for (const [at, draft] of drafts.entries()) {
       const number = first + at;
@@ -364,6 +377,7 @@ function landingOf(edge: string, { room, line }: Pick<Parcel, "room" | "line">, 
     passing: false,
     repeated: false,
     gone: false,
+    late: false,
   };
 }
 
