@@ -139,6 +139,8 @@ async function serve(config: Config, { log, buildRest, stores, name }: Opened): 
     closeDoors,
     handOver: async () => {
       closeDoors();
+      // Shards first (design 6): who is sent away finds the rooms where they go on.
+      await Promise.race([node.drain(), after(config.limits.drainMs / 4)]);
       await drainSockets(edge, config.limits.drainMs / 2);
       await Promise.race([http.idle(), after(config.limits.drainMs / 4)]);
       await fastify.close();
