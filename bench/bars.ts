@@ -1,4 +1,7 @@
-/** The bars of design 9 that one node on embedded stores can show, alone and beside its peers, and that `--check` holds a run to. */
+/**
+ * The bars that `--check` holds a run to: all of design 9, and those of issues 4 and 5 that load can show. What issue 5
+ * asks of faults (losses, the pause after a kill, that of a planned move) is held by the drills.
+ */
 import type { Bar, Figure } from "./report.ts";
 
 /** One bar, and the figure that has to reach it. */
@@ -13,7 +16,7 @@ const FAN_OUT_LEAST = 0.9;
 const IDLE_KB_MOST = 4;
 const GROWTH_MOST = 1.2;
 
-/** All of them, in the order of design 9; the last is that of issue 6, which wants memory flat without a number. */
+/** All of them, in the order of design 9, then of the issues; the last is ours, as issue 6 wants memory flat and says no number. */
 export const BARS: readonly Stated[] = [
   { scenario: "fanout", name: "window 1", bar: { on: "ratio", least: FAN_OUT_LEAST } },
   { scenario: "fanout", name: "window 16", bar: { on: "ratio", least: FAN_OUT_LEAST } },
@@ -36,6 +39,7 @@ export const BARS: readonly Stated[] = [
   { scenario: "stores", name: "node CPU per durable SEND", bar: { on: "ratio", most: 1.6 } },
   { scenario: "stores", name: "fan-out, window 1", bar: { on: "ratio", least: FAN_OUT_LEAST } },
   { scenario: "stores", name: "fan-out, window 16", bar: { on: "ratio", least: FAN_OUT_LEAST } },
+  { scenario: "stores", name: "fan-out, window 64", bar: { on: "ratio", least: FAN_OUT_LEAST } },
   { scenario: "stores", name: "p99 with MongoDB stopped", bar: { on: "ratio", most: 1.5 } },
   {
     scenario: "nodes",
@@ -71,6 +75,15 @@ export function reasonOf(error: unknown): string {
 export function unmeasured(scenario: string, name: string, reason: string): Figure {
   const nothing = { unit: "-", confab: null, bare: null, ratio: null, facts: {} };
   return { scenario, name, bar: barOf(scenario, name), faults: [`not measured: ${reason}`], ...nothing };
+}
+
+/** Runs a part of a scenario: one that fails owes its figure, and the others still run. */
+export async function part(scenario: string, name: string, work: () => Promise<Figure>): Promise<Figure> {
+  try {
+    return await work();
+  } catch (error) {
+    return unmeasured(scenario, name, reasonOf(error));
+  }
 }
 
 /**

@@ -16,15 +16,41 @@ export interface CrowdShape {
   readonly rooms: number;
   /** Connections of each room, publishers included. */
   readonly perRoom: number;
-  /** Of those, read at once, and spread evenly over the order of subscription; the first of each room publishes. */
+  /** Of those, read at once, and spread evenly over the order of subscription; the first of each room publish. */
   readonly frontPerRoom: number;
+  /** Of those, how many are members and publish open-loop load in turn; 1 where left out. */
+  readonly publishersPerRoom?: number;
   readonly frontSampleEvery: number;
   readonly audienceSampleEvery: number;
   readonly napMs: number;
 }
 
+/** Of `ROOM_OF_1000`. */
+export const SUBSCRIBERS = 1_000;
+
+/** One room of 1,000. Eight publish open-loop load, so that no connection has more waiting than one may. */
+export const ROOM_OF_1000: CrowdShape = {
+  rooms: 1,
+  perRoom: SUBSCRIBERS,
+  frontPerRoom: 8,
+  publishersPerRoom: 8,
+  frontSampleEvery: 4,
+  audienceSampleEvery: 250,
+  napMs: 20,
+};
+
 /** Of a command on a crowd, what the crowd does not know itself. */
 export type Wish<C extends Run | Pace> = Omit<C, "kind" | "publishers" | "helperPids">;
+
+/** A run of a crowd; each room has one publisher if nothing else is said. */
+export type RunWish = Wish<Run> & { readonly publishersPerRoom?: number };
+
+const BODY_BYTES = 128;
+
+/** Open-loop load of messages with small bodies, after a second that does not count. */
+export function atRate(rate: number, seconds: number, until: Pace["until"] = "returned"): Wish<Pace> {
+  return { until, rate, bodyBytes: BODY_BYTES, warmSeconds: 1, seconds };
+}
 
 /** A run, and what everybody received of it. */
 export interface Outcome<L extends Load = Load> {
@@ -66,21 +92,27 @@ export class Crowd {
       if (slice < shape.frontPerRoom) await this.#join(this.#front, rooms, 1);
     }
     await this.#audience.run({ kind: "nap", ms: shape.napMs });
-    await this.#front.run({ kind: "greet", publishers: shape.rooms });
+    await this.#front.run({ kind: "greet", publishers: this.#publishers });
     await this.#tally({});
   }
 
   /** Runs closed-loop load and counts what came of it. */
-  async run(wish: Wish<Run>): Promise<Outcome> {
+  async run({ publishersPerRoom = 1, ...wish }: RunWish): Promise<Outcome> {
     await this.#mark();
-    const load = await this.#front.run({ kind: "run", ...wish, ...this.#cast });
+    const publishers = this.#shape.rooms * publishersPerRoom;
+    const load = await this.#front.run({ kind: "run", ...wish, publishers, helperPids: this.#helpers });
     return { load, tally: await this.#tally(load.sent) };
   }
 
   /** Runs open-loop load and counts what came of it. */
   async pace(wish: Wish<Pace>): Promise<Outcome<Paced>> {
     await this.#mark();
-    const load = await this.#front.run({ kind: "pace", ...wish, ...this.#cast });
+    const load = await this.#front.run({
+      kind: "pace",
+      ...wish,
+      publishers: this.#publishers,
+      helperPids: this.#helpers,
+    });
     return { load, tally: await this.#tally(load.sent) };
   }
 
@@ -89,8 +121,13 @@ export class Crowd {
     await Promise.all([this.#front.end(), this.#audience.end()]);
   }
 
-  get #cast(): Pick<Run, "publishers" | "helperPids"> {
-    return { publishers: this.#shape.rooms, helperPids: [this.#audience.pid] };
+  /** Of the front, which begins with the first of each room, then has the second of each, and so on. */
+  get #publishers(): number {
+    return this.#shape.rooms * (this.#shape.publishersPerRoom ?? 1);
+  }
+
+  get #helpers(): number[] {
+    return [this.#audience.pid];
   }
 
   async #join(client: LoadClient, rooms: readonly string[], perRoom: number): Promise<void> {

@@ -4,8 +4,8 @@
  */
 import { type Figure, limit, met, rivalOf, type Series, short, titleOf, verdict } from "./report.ts";
 
-const WIDTH = 760;
-const MARGIN = 20;
+export const WIDTH = 760;
+export const MARGIN = 20;
 const TITLE_HEIGHT = 48;
 const FIGURE_HEIGHT = 54;
 const BAR_HEIGHT = 18;
@@ -47,7 +47,7 @@ const STYLE = `
 const escaped = (text: string): string =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 
-const at = (value: number): string => value.toFixed(1);
+export const at = (value: number): string => value.toFixed(1);
 
 interface Text {
   readonly x: number;
@@ -56,7 +56,8 @@ interface Text {
   readonly anchor?: "end";
 }
 
-function label(text: string, { x, y, kind, anchor }: Text): string {
+/** A line of text. */
+export function label(text: string, { x, y, kind, anchor }: Text): string {
   const [style, end] = [kind === undefined ? "" : ` class="${kind}"`, anchor === "end" ? ' text-anchor="end"' : ""];
   return `<text x="${at(x)}" y="${at(y)}"${style}${end}>${escaped(text)}</text>`;
 }
@@ -137,7 +138,11 @@ export function picture(title: string, figures: readonly Figure[]): string {
       top += CHART_HEIGHT;
     }
   }
-  const height = top;
+  return drawing(title, top, parts);
+}
+
+/** A whole picture of parts, with its title on top. */
+export function drawing(title: string, height: number, parts: readonly string[]): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img">`,
     `<title>${escaped(title)}</title>`,

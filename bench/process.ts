@@ -24,6 +24,8 @@ export const canPin = availableParallelism() > 1 && spawnSync("taskset", ["-V"])
 export type Start = ({ readonly script: string } | { readonly command: string }) & {
   readonly args?: readonly string[];
   readonly core: number;
+  /** Options of Node itself, before the script. */
+  readonly node?: readonly string[];
   /** Beyond PATH and HOME, which every process gets. */
   readonly env?: Readonly<Record<string, string>>;
   /** Whether it gets a message channel to its parent. */
@@ -38,12 +40,13 @@ export class Running {
   #output = "";
 
   constructor(child: ChildProcess) {
+    const keep = (words: Buffer | string): void => {
+      this.#output = (this.#output + words.toString()).slice(-OUTPUT_BYTES_KEPT);
+    };
+    child.on("error", ({ message }) => keep(message));
     if (child.pid === undefined) throw new Error("a process could not be started");
     this.child = child;
     this.pid = child.pid;
-    const keep = (bytes: Buffer): void => {
-      this.#output = (this.#output + bytes.toString()).slice(-OUTPUT_BYTES_KEPT);
-    };
     child.stdout?.on("data", keep);
     child.stderr?.on("data", keep);
   }
@@ -60,7 +63,6 @@ export class Running {
 
   /** Ends it: SIGTERM, then SIGKILL if it does not go. */
   async end(): Promise<void> {
-    running.delete(this);
     if (this.ended) return;
     const gone = once(this.child, "exit");
     this.child.kill("SIGTERM");
@@ -72,13 +74,25 @@ export class Running {
 
 const running = new Set<Running>();
 const folders = new Set<string>();
+let forbidden: string | undefined;
+
+/** From now on nothing is started, for this reason; undefined allows it again. */
+export function forbid(reason: string | undefined): void {
+  forbidden = reason;
+}
+
+/** Throws where nothing may be started any more. */
+export function checkAllowed(): void {
+  if (forbidden !== undefined) throw new Error(forbidden);
+}
 
 /** Starts a process on its core. */
 export function start(wish: Start): Running {
+  checkAllowed();
   const program =
     "command" in wish
       ? [wish.command]
-      : [process.execPath, fileURLToPath(new URL(`../${wish.script}`, import.meta.url))];
+      : [process.execPath, ...(wish.node ?? []), fileURLToPath(new URL(`../${wish.script}`, import.meta.url))];
   const command = [...program, ...(wish.args ?? [])];
   const pinned = canPin ? ["taskset", "-c", String(wish.core), ...command] : command;
   const child = spawn(pinned[0] ?? "", pinned.slice(1), {
@@ -87,6 +101,7 @@ export function start(wish: Start): Running {
   });
   const started = new Running(child);
   running.add(started);
+  child.once("exit", () => running.delete(started));
   return started;
 }
 
@@ -124,15 +139,20 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-/** Ends every process that was started and removes every folder that was made. */
-export async function endAll(): Promise<void> {
+/**
+ * Ends every process that was started and removes every folder that was made.
+ * @param between - what is done once all have ended, while their folders are still there.
+ */
+export async function endAll(between?: () => unknown): Promise<void> {
   await Promise.all([...running].map((started) => started.end()));
+  between?.();
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   folders.clear();
 }
 
-/** Ends all at once, when there is no time to wait: the bench itself was told to stop. */
+/** Ends all at once, when there is no time to wait: the bench itself ends. */
 export function killAll(): void {
   for (const started of running) started.child.kill("SIGKILL");
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+  // What is being killed may still write for a moment.
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
 }

@@ -51,6 +51,8 @@ export interface Series {
 export interface Report {
   readonly date: string;
   readonly quick: boolean;
+  /** Whether CPU profiles were taken meanwhile, which costs speed. */
+  readonly profiled?: boolean;
   readonly machine: Readonly<Record<string, string | number | boolean>>;
   readonly figures: readonly Figure[];
 }
@@ -86,7 +88,7 @@ export function machine(): Report["machine"] {
     cpu: cpus()[0]?.model ?? "unknown",
     cores: availableParallelism(),
     memoryGiB: Math.round(totalmem() / 2 ** 30),
-    kernel: release(),
+    kernel: /^\d+\.\d+/.exec(release())?.[0] ?? "unknown",
     node: process.version,
     pinned: canPin,
     loadAverageAtStart: Number(readFileSync("/proc/loadavg", "latin1").split(" ")[0]),

@@ -9,7 +9,7 @@ import { availableParallelism } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { signToken } from "./client/frames.ts";
-import { CLIENT_CORE, canPin } from "./process.ts";
+import { CLIENT_CORE, canPin, checkAllowed } from "./process.ts";
 import { startConfab, type Target } from "./targets.ts";
 import { cpuSeconds } from "./usage.ts";
 
@@ -52,6 +52,7 @@ export class SharedStores {
 
   /** Starts them, empty. Rejects with what their process says when one can not be had. */
   static async start(): Promise<SharedStores> {
+    checkAllowed();
     const command = [process.execPath, MAIN, "--json", "--until-stdin-ends"];
     const [file = "", ...args] = canPin ? ["taskset", "-c", String(STORES_CORE), ...command] : command;
     // Its stdin is a pipe from here, which closes however this process ends: nothing is left running.
@@ -68,9 +69,12 @@ export class SharedStores {
     return new SharedStores(child, line);
   }
 
-  /** Starts a node on them. All nodes on them take the same tokens. */
-  confab(): Promise<Target> {
-    return startConfab({ ...this.#urls, SHARDS: String(SHARDS), JWT_SECRET: this.#secret });
+  /**
+   * Starts a node on them. All nodes on them take the same tokens.
+   * @param limits - further settings.
+   */
+  confab(limits: Readonly<Record<string, string>> = {}): Promise<Target> {
+    return startConfab({ ...this.#urls, SHARDS: String(SHARDS), JWT_SECRET: this.#secret, ...limits });
   }
 
   /** CPU seconds that a server has used; of PostgreSQL without those of the processes that it started. */
@@ -119,8 +123,10 @@ export async function metric({ port }: Target, name: string): Promise<ReadonlyMa
 /** Waits until a node has stored all that it accepted; throws when that takes too long. */
 export async function allStored(node: Target): Promise<void> {
   const deadline = performance.now() + STORED_LIMIT_MS;
-  while (((await metric(node, "confab_queue_depth")).get("entries") ?? 0) > 0) {
-    if (performance.now() > deadline) throw new Error("what was accepted is not stored yet");
+  for (;;) {
+    const waiting = (await metric(node, "confab_queue_depth")).get("entries") ?? 0;
+    if (waiting === 0) return;
+    if (performance.now() > deadline) throw new Error(`${waiting} entries are still not stored after a minute`);
     await pause(POLL_MS);
   }
 }

@@ -10,6 +10,25 @@ const REQUESTS_AT_ONCE = 16;
 const BENCH_USER = "bench";
 const SEED_BODY_BYTES = 128;
 
+/** Where CPU profiles of Confab go, and how many of them there are. */
+const profiling: { folder: string | undefined; count: number } = { folder: undefined, count: 0 };
+
+/** From now on every Confab that is started writes a CPU profile into this folder when it ends; undefined stops that. */
+export function profileInto(folder: string | undefined): void {
+  profiling.folder = folder;
+  profiling.count = 0;
+}
+
+/** Options of Node for the next Confab. */
+function profileOptions(): string[] {
+  const { folder } = profiling;
+  if (folder === undefined) return [];
+  profiling.count += 1;
+  const hook = new URL("./profile.hook.js", import.meta.url).href;
+  const name = `--cpu-prof-name=${profiling.count}.cpuprofile`;
+  return ["--cpu-prof", `--cpu-prof-dir=${folder}`, name, "--import", hook];
+}
+
 /** A running server. */
 export interface Target {
   /** `confab`, `bare`, or what a peer is called. */
@@ -35,12 +54,14 @@ export async function startConfab(limits: Readonly<Record<string, string>> = {})
   const server = start({
     script: "engine/main.js",
     core: SERVER_CORE,
+    node: profileOptions(),
     env: {
       PORT: String(port),
       HOST: "127.0.0.1",
       DATA_DIR: temporaryFolder(),
       JWT_SECRET: secret,
       LOG_LEVEL: "warn",
+      UWS_HTTP_MAX_HEADERS_SIZE: "16384",
       LIMIT_SENDS_PER_SECOND: "0",
       LIMIT_CONNECTS_PER_SECOND: "0",
       ...limits,
@@ -52,24 +73,38 @@ export async function startConfab(limits: Readonly<Record<string, string>> = {})
   return { name: "confab", dialect: "stomp", port, pid: server.pid, secret, rooms, end: () => server.end() };
 }
 
-/** Starts the bare server, which sends frames of these sizes; 0 answer bytes is no answer. */
-export async function startBare(messageBytes: number, answerBytes: number): Promise<Target> {
+/** A server without accounts. */
+interface Plain {
+  readonly name: string;
+  readonly script: string;
+  readonly dialect?: Dialect;
+  /** After the port. */
+  readonly args?: readonly number[];
+}
+
+/** Starts one; its rooms are what one calls them. */
+async function startPlain({ name, script, dialect = "bare", args = [] }: Plain): Promise<Target> {
   const port = await freePort();
-  const args = [port, messageBytes, answerBytes].map(String);
-  const server = start({ script: "bench/peers/bare.js", core: SERVER_CORE, args });
+  const server = start({ script, core: SERVER_CORE, args: [port, ...args].map(String) });
   await listening(server, port);
   const rooms = (count: number): Promise<string[]> =>
     Promise.resolve(Array.from({ length: count }, (_, i) => `room${i}`));
-  return { name: "bare", dialect: "bare", port, pid: server.pid, secret: "", rooms, end: () => server.end() };
+  return { name, dialect, port, pid: server.pid, secret: "", rooms, end: () => server.end() };
+}
+
+/** Starts the bare server, which sends frames of these sizes; 0 answer bytes is no answer. */
+export function startBare(messageBytes: number, answerBytes: number): Promise<Target> {
+  return startPlain({ name: "bare", script: "bench/peers/bare.js", args: [messageBytes, answerBytes] });
+}
+
+/** Starts the server that answers CONNECT and SUBSCRIBE with constants. */
+export function startFloor(): Promise<Target> {
+  return startPlain({ name: "floor", script: "bench/peers/floor.js", dialect: "stomp" });
 }
 
 /** Starts plain fastify on node:http. */
-export async function startFastify(): Promise<Target> {
-  const port = await freePort();
-  const server = start({ script: "bench/peers/fastify.js", core: SERVER_CORE, args: [String(port)] });
-  await listening(server, port);
-  const rooms = (): Promise<string[]> => Promise.resolve([]);
-  return { name: "fastify", dialect: "bare", port, pid: server.pid, secret: "", rooms, end: () => server.end() };
+export function startFastify(): Promise<Target> {
+  return startPlain({ name: "fastify", script: "bench/peers/fastify.js" });
 }
 
 async function ready(server: Running, port: number): Promise<void> {

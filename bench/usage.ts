@@ -6,7 +6,11 @@ const TICKS_PER_SECOND = 100;
 
 /** CPU seconds (user and system) that all threads of a process used since its start, ended threads included. */
 export function cpuSeconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  return ticksToSeconds(readFileSync(`/proc/${pid}/stat`, "latin1"));
+}
+
+/** CPU seconds (user and system) that the text of a `stat` file tells, of a process or of one thread. */
+export function ticksToSeconds(stat: string): number {
   // The name in parentheses may hold spaces, so fields are counted from its end; utime and stime are the 14th and 15th.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;

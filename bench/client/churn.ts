@@ -1,7 +1,7 @@
 /** What connections do beside listening: make members of their users, come and go, stand still. */
 import type { Connection } from "./connection.ts";
 import { type Fleet, pause } from "./fleet.ts";
-import { sendFrame, text } from "./frames.ts";
+import { refusalsFrame, sendFrame, text } from "./frames.ts";
 import type { Churn, Churned, Greet, Woken } from "./messages.ts";
 
 const GREETINGS_AT_ONCE = 256;
@@ -10,7 +10,7 @@ const GREETING = "greeting";
 /** A stalled connection is read until no more comes for this long. */
 const WAKE_QUIET_MS = 500;
 
-/** Sends one SEND and waits for its RECEIPT. */
+/** Asks for refusals, sends one SEND and waits for its RECEIPT. */
 async function greeted(connection: Connection): Promise<void> {
   const { counter } = connection;
   const before = counter.receipts;
@@ -21,7 +21,9 @@ async function greeted(connection: Connection): Promise<void> {
       if (counter.receipts > before) resolve();
     };
     if (connection.sampled) connection.receiptsAwaited.push(GREETING);
-    connection.write(text(sendFrame(connection.destination, "hello", GREETING)));
+    connection.write(
+      Buffer.concat([text(refusalsFrame()), text(sendFrame(connection.destination, "hello", GREETING))]),
+    );
   });
   clearTimeout(timer);
   connection.onRead = undefined;

@@ -1,7 +1,7 @@
 /** One client connection: a raw TCP socket with a hand-written WebSocket and STOMP client on it. */
 import { connect, type Socket } from "node:net";
 import { FrameCounter } from "./counter.ts";
-import { connectFrame, handshake, pong, SUBSCRIBED, subscribeFrame, text } from "./frames.ts";
+import { connectFrame, handshake, pong, REFUSALS, SUBSCRIBED, subscribeFrame, text } from "./frames.ts";
 import type { Dialect, Replay } from "./messages.ts";
 import { StampReader, stamped } from "./peers/stamps.ts";
 import type { Counter, Wire } from "./peers/wire.ts";
@@ -246,6 +246,11 @@ export class Connection {
       return;
     }
     if (frame.command !== "MESSAGE") return;
+    if (frame.headers.get("subscription") === REFUSALS) {
+      const refused = this.receiptsAwaited.indexOf(frame.headers.get("receipt-id") ?? "");
+      if (refused >= 0) this.receiptsAwaited.splice(refused, 1);
+      return;
+    }
     if (frame.headers.get("event") === "resumed") {
       if (frame.headers.get("recovered") !== "true") this.disordered += 1;
       return;

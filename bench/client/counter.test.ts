@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { FrameCounter } from "./counter.ts";
+import { REFUSALS } from "./frames.ts";
 import { PayloadReader, parseFrame } from "./reader.ts";
 
 /** A WebSocket message as a server sends it, with the shortest length field that fits. */
@@ -131,4 +132,20 @@ test("A frame that is read in full gives its command, the first of repeated head
   assert.equal(frame.headers.get("offset"), "7");
   assert.equal(frame.headers.get("subscription"), "sub-0");
   assert.equal(frame.body, "hello\nthere");
+});
+
+test("A MESSAGE on the subscription to refusals is counted as a refusal, however the stream is cut.", () => {
+  const frames = [
+    `MESSAGE\nsubscription:sub-0\n\n${"x".repeat(200)}\0`,
+    `MESSAGE\nsubscription:${REFUSALS}\nevent:refused\n\n\0`,
+    "MESSAGE\nsubscription:\0",
+  ].map((frame) => message(Buffer.from(frame)));
+  const stream = Buffer.concat(frames);
+  for (let cut = 0; cut <= stream.length; cut += 1) {
+    const counter = new FrameCounter();
+    const [first, second] = [stream.subarray(0, cut), stream.subarray(cut)];
+    counter.take(first, first.length);
+    counter.take(second, second.length);
+    assert.deepEqual([counter.messages, counter.refusals], [2, 1], `cut at ${cut}`);
+  }
 });

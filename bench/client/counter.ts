@@ -11,13 +11,19 @@ const CONTINUATION = 0x0;
 const BINARY = 0x2;
 const CLOSE = 0x8;
 const PING = 0x9;
-/** The longest header of an unmasked message (2 bytes and an 8-byte length), and the first payload byte. */
-const HEAD_BYTES_MAX = 11;
+/** The longest header of an unmasked message: 2 bytes and an 8-byte length. */
+const HEADER_BYTES_MAX = 10;
+/** Where Confab's MESSAGE frames have the first character of their subscription: `MESSAGE\nsubscription:` is before it. */
+const SUBSCRIPTION_AT = 21;
+/** The header, and what is looked at of the payload. */
+const HEAD_BYTES_MAX = HEADER_BYTES_MAX + SUBSCRIPTION_AT + 1;
 
 const FIRST_OF_MESSAGE = 0x4d;
 const FIRST_OF_RECEIPT = 0x52;
 const FIRST_OF_CONNECTED = 0x43;
 const FIRST_OF_ERROR = 0x45;
+/** `!`, with which the id of a subscription to refusals begins (`REFUSALS` in `frames.ts`). */
+const FIRST_OF_REFUSALS = 0x21;
 
 /** What a head of a WebSocket message says: bytes of the header, bytes of the payload. */
 interface Head {
@@ -53,12 +59,19 @@ function readHead(bytes: Uint8Array, at: number, end: number, head: Head): boole
   return true;
 }
 
+/** Bytes that must be there of a message before it is known what it is. */
+function neededOf({ headerBytes, payloadBytes }: Head): number {
+  return headerBytes + Math.min(payloadBytes, SUBSCRIPTION_AT + 1);
+}
+
 /** Counts of one connection. Frames are counted when their last byte is in. */
 export class FrameCounter {
   /** STOMP MESSAGE frames (payload begins with `M`). */
   messages = 0;
   /** STOMP RECEIPT frames. */
   receipts = 0;
+  /** MESSAGE frames that tell of a refused SEND; not counted as messages. */
+  refusals = 0;
   /** STOMP CONNECTED frames. */
   connected = 0;
   /** STOMP ERROR frames. */
@@ -85,6 +98,7 @@ export class FrameCounter {
   #skip = 0;
   #opening = 0;
   #first = 0;
+  #subscription = 0;
   #size = 0;
 
   /**
@@ -95,12 +109,12 @@ export class FrameCounter {
     let at = this.#heldBytes > 0 || this.#skip > 0 ? this.#resume(bytes, end) : 0;
     const head = this.#head;
     while (at < end) {
-      if (!readHead(bytes, at, end, head) || at + head.headerBytes + (head.payloadBytes > 0 ? 1 : 0) > end) {
+      if (!readHead(bytes, at, end, head) || at + neededOf(head) > end) {
         this.#hold(bytes, at, end);
         return;
       }
       const payload = at + head.headerBytes;
-      this.#begin(bytes[at] ?? 0, head.payloadBytes > 0 ? (bytes[payload] ?? 0) : 0, head.payloadBytes);
+      this.#begin(bytes, at);
       at = payload + head.payloadBytes;
       if (at <= end) this.#count();
       else this.#skip = at - end;
@@ -120,13 +134,12 @@ export class FrameCounter {
     const added = Math.min(HEAD_BYTES_MAX - before, end);
     this.#held.set(bytes.subarray(0, added), before);
     const known = before + added;
-    if (!readHead(this.#held, 0, known, head) || head.headerBytes + (head.payloadBytes > 0 ? 1 : 0) > known) {
+    if (!readHead(this.#held, 0, known, head) || neededOf(head) > known) {
       this.#heldBytes = known;
       return end;
     }
     this.#heldBytes = 0;
-    const payload = head.payloadBytes > 0 ? (this.#held[head.headerBytes] ?? 0) : 0;
-    this.#begin(this.#held[0] ?? 0, payload, head.payloadBytes);
+    this.#begin(this.#held, 0);
     const next = head.headerBytes + head.payloadBytes - before;
     if (next <= end) {
       this.#count();
@@ -141,7 +154,10 @@ export class FrameCounter {
     this.#heldBytes = end - at;
   }
 
-  #begin(opening: number, first: number, size: number): void {
+  /** Notes what a message is whose head has been read. */
+  #begin(bytes: Uint8Array, at: number): void {
+    const { headerBytes, payloadBytes: size } = this.#head;
+    const opening = bytes[at] ?? 0;
     this.#opening = opening;
     const opcode = opening & OPCODE;
     if (opcode === CONTINUATION) {
@@ -149,7 +165,9 @@ export class FrameCounter {
       return;
     }
     if (opcode >= CLOSE) return;
-    this.#first = first;
+    const payload = at + headerBytes;
+    this.#first = size > 0 ? (bytes[payload] ?? 0) : 0;
+    this.#subscription = size > SUBSCRIPTION_AT ? (bytes[payload + SUBSCRIPTION_AT] ?? 0) : 0;
     this.#size = size;
   }
 
@@ -158,7 +176,8 @@ export class FrameCounter {
     if (opcode === CLOSE) this.closes += 1;
     else if (opcode === PING) this.pings += 1;
     if (opcode > BINARY || (this.#opening & FIN) === 0) return;
-    if (this.#first === FIRST_OF_MESSAGE) {
+    if (this.#first === FIRST_OF_MESSAGE && this.#subscription === FIRST_OF_REFUSALS) this.refusals += 1;
+    else if (this.#first === FIRST_OF_MESSAGE) {
       this.messages += 1;
       this.messageBytes = this.#size;
     } else if (this.#first === FIRST_OF_RECEIPT) {

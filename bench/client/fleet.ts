@@ -12,9 +12,14 @@ const FIRST_SOURCE = 2;
 /** Above this a nap is halved, below a half of it doubled; a socket's receive window is at least 64 KiB. */
 const READ_BYTES_AIM = 16_384;
 const NAP_MS_MIN = 1;
+/** What comes beyond what was sent is waited for this long. */
 const QUIET_MS = 400;
-const QUIET_LIMIT_MS = 20_000;
+/** What is missing is waited for until nothing has come for this long. */
+const MISSING_MS = 3_000;
+const QUIET_LIMIT_MS = 30_000;
 const QUIET_POLL_MS = 20;
+/** Looks without anything new, at least: a process that was not given the core has read nothing meanwhile. */
+const QUIET_LOOKS = 10;
 const OPEN_POLL_MS = 1_000;
 /** No connection opened for this long: the server does not answer. */
 const OPEN_LIMIT_MS = 30_000;
@@ -138,9 +143,9 @@ export class Fleet {
     this.#disorderedBase = this.#disordered();
   }
 
-  /** Waits for quiet, then compares with what was sent since the mark. */
+  /** Waits for what was sent since the mark, then for quiet, and compares. */
   async tally(wish: Tally): Promise<Tallied> {
-    await this.#quiet();
+    await this.#quiet(wish);
     this.check();
     let [deliveries, lost, doubled, messageBytes, receiptBytes] = [0, 0, 0, 0, 0];
     this.connections.forEach((connection, i) => {
@@ -195,16 +200,22 @@ export class Fleet {
     return this.connections.reduce((sum, connection) => sum + connection.disordered, 0);
   }
 
-  async #quiet(): Promise<void> {
+  async #quiet(wish: Tally): Promise<void> {
     const deadline = performance.now() + QUIET_LIMIT_MS;
-    let seen = this.#messages();
-    let since = performance.now();
-    while (performance.now() < deadline && performance.now() - since < QUIET_MS) {
+    let [seen, since, looks] = [this.#messages(), performance.now(), 0];
+    const patience = (): number => (this.#complete(wish) ? QUIET_MS : MISSING_MS);
+    while (performance.now() < deadline && (looks < QUIET_LOOKS || performance.now() - since < patience())) {
       await pause(QUIET_POLL_MS);
+      looks += 1;
       const now = this.#messages();
-      if (now === seen) continue;
-      seen = now;
-      since = performance.now();
+      if (now !== seen) [seen, since, looks] = [now, performance.now(), 0];
     }
+  }
+
+  /** Whether every connection has had at least what was sent to its room since the mark. */
+  #complete({ sent }: Tally): boolean {
+    return this.connections.every(({ counter, place }, i) => {
+      return counter.messages - (this.#bases[i] ?? 0) >= (sent[place.room] ?? 0);
+    });
   }
 }

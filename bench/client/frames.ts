@@ -68,6 +68,14 @@ export function subscribeFrame(destination: string, replay?: Replay): string {
   return `${head}after-offset:${replay.offset}\nafter-term:${replay.term}\n\n\0`;
 }
 
+/** Id of a publisher's subscription to refusals: its first character tells their frames from messages (`counter.ts`). */
+export const REFUSALS = "!refusals";
+
+/** SUBSCRIBE to what is refused of one's own frames, so that a refused SEND does not end the connection. */
+export function refusalsFrame(): string {
+  return `SUBSCRIBE\nid:${REFUSALS}\ndestination:/user/queue/errors\n\n\0`;
+}
+
 /** SEND of a plain text body; with a receipt if one is named. */
 export function sendFrame(destination: string, body: string, receipt?: string): string {
   const wanted = receipt === undefined ? "" : `receipt:${receipt}\n`;

@@ -75,7 +75,7 @@ export interface Run {
   readonly bodyBytes: number;
   readonly warmSeconds: number;
   readonly seconds: number;
-  /** How many of the connections publish; the others only listen. */
+  /** How many of the connections publish, in turn; several may be in one room. The others only listen. */
   readonly publishers: number;
   /** Further load clients whose CPU time counts. */
   readonly helperPids: readonly number[];
@@ -83,7 +83,8 @@ export interface Run {
 
 /**
  * Open-loop load: messages are due at an even rate whatever the server does, and latency counts from the moment a
- * message was due. With `until: "returned"` every open connection of the room measures, not only the sender.
+ * message was due. With `until: "returned"` every open connection of the room measures, not only the sender. Who has as
+ * many messages out as a publisher may holds the rest back, at the cost of their latency.
  */
 export interface Pace {
   readonly kind: "pace";
@@ -93,7 +94,7 @@ export interface Pace {
   readonly bodyBytes: number;
   readonly warmSeconds: number;
   readonly seconds: number;
-  /** How many of the connections publish, each in a room of its own. */
+  /** How many of the connections publish, in turn; several may be in one room. */
   readonly publishers: number;
   readonly helperPids: readonly number[];
 }
@@ -163,15 +164,17 @@ export interface Load {
   /** Milliseconds a message was outstanding. */
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** Sent by room since the run began, warm-up included. */
+  /** Sent by room since the run began and not refused, warm-up included. */
   readonly sent: Readonly<Record<string, number>>;
+  /** SENDs that the server refused since the run began. */
+  readonly refused: number;
   /** Still outstanding when the time to wait for them was over. */
   readonly unanswered: number;
 }
 
 /** What a run of open-loop load measured. `messages` is what came back, as a mean over those who measured. */
 export interface Paced extends Load {
-  /** Messages that were due in the timed part. */
+  /** Messages that were due in the timed part, whether they could be sent or not. */
   readonly due: number;
   /** Milliseconds that the load client sent a message after it was due; part of every latency. */
   readonly lateP99Ms: number;

@@ -45,3 +45,15 @@ export class Outgoing {
 export function countOf(connection: Connection, until: Until): number {
   return until === "answered" ? connection.counter.receipts : connection.counter.messages;
 }
+
+/** Publishers by whom they hear of: of one room all its messages, and where SENDs are answered each its own answers. */
+export function lanesOf(publishers: readonly Connection[], until: Until): Connection[][] {
+  if (until === "answered") return publishers.map((publisher) => [publisher]);
+  const rooms = new Map<string, Connection[]>();
+  for (const publisher of publishers) {
+    const lane = rooms.get(publisher.place.room);
+    if (lane === undefined) rooms.set(publisher.place.room, [publisher]);
+    else lane.push(publisher);
+  }
+  return [...rooms.values()];
+}

@@ -2,17 +2,20 @@
 import type { Connection } from "./connection.ts";
 import { type Fleet, pause } from "./fleet.ts";
 import type { Load, Run } from "./messages.ts";
-import { countOf, Outgoing } from "./outgoing.ts";
+import { countOf, lanesOf, Outgoing } from "./outgoing.ts";
 import { Latencies } from "./timing.ts";
 
 const SETTLE_LIMIT_MS = 30_000;
 
-/** A connection that sends, and the times of what it has outstanding, oldest first, in a ring. */
-interface Publisher {
-  readonly out: Outgoing;
+/** Who sends and hears the same, and the times of what is outstanding, oldest first, in a ring. */
+interface Lane {
+  /** In turn. */
+  readonly outs: Outgoing[];
   readonly sentAt: Float64Array;
-  /** Counter of the connection when the run began. */
+  /** Counter of its first connection, which hears for all, when the run began. */
   readonly base: number;
+  turn: number;
+  /** SENDs that were not refused. */
   sent: number;
   done: number;
 }
@@ -21,47 +24,65 @@ interface Publisher {
 class Volley {
   readonly latencies = new Latencies();
   done = 0;
+  refused = 0;
   on = true;
   #sent = 0;
   #turn = 0;
   #settled: (() => void) | undefined;
-  readonly #publishers: readonly Publisher[];
+  readonly #lanes: readonly Lane[];
   readonly #run: Run;
 
   constructor(connections: readonly Connection[], run: Run) {
     this.#run = run;
-    this.#publishers = connections.map((connection) => ({
-      out: new Outgoing(connection, run.until, run.bodyBytes),
-      sentAt: new Float64Array(run.window),
-      base: countOf(connection, run.until),
+    this.#lanes = lanesOf(connections, run.until).map((senders) => this.#lane(senders));
+  }
+
+  #lane(senders: readonly Connection[]): Lane {
+    const { until, bodyBytes, window } = this.#run;
+    const [first] = senders as [Connection];
+    const lane: Lane = {
+      outs: senders.map((sender) => new Outgoing(sender, until, bodyBytes)),
+      sentAt: new Float64Array(window),
+      base: countOf(first, until),
+      turn: 0,
       sent: 0,
       done: 0,
-    }));
-    for (const publisher of this.#publishers) publisher.out.connection.onRead = () => this.#read(publisher);
+    };
+    for (const sender of senders) {
+      let { refusals } = sender.counter;
+      sender.onRead = () => {
+        this.#refuse(lane, sender.counter.refusals - refusals);
+        refusals = sender.counter.refusals;
+        this.#read(lane, countOf(first, until) - lane.base);
+      };
+    }
+    return lane;
   }
 
   /** Sends as many as the window leaves room for; what one connection sends leaves in one write. */
   fill(): void {
-    const free = this.#run.window - (this.#sent - this.done);
+    const free = this.#run.window - this.#out;
     if (!this.on || free <= 0) return;
     const now = performance.now();
-    const touched: Publisher[] = [];
+    const touched: Outgoing[] = [];
     for (let i = 0; i < free; i += 1) {
-      const publisher = this.#publishers[this.#turn];
-      if (publisher === undefined) return;
-      this.#turn = (this.#turn + 1) % this.#publishers.length;
-      if (publisher.out.add(this.#sent)) touched.push(publisher);
-      publisher.sentAt[publisher.sent % this.#run.window] = now;
-      publisher.sent += 1;
+      const lane = this.#lanes[this.#turn];
+      const out = lane?.outs[lane.turn];
+      if (lane === undefined || out === undefined) return;
+      this.#turn = (this.#turn + 1) % this.#lanes.length;
+      lane.turn = (lane.turn + 1) % lane.outs.length;
+      if (out.add(this.#sent)) touched.push(out);
+      lane.sentAt[lane.sent % this.#run.window] = now;
+      lane.sent += 1;
       this.#sent += 1;
     }
-    for (const { out } of touched) out.flush();
+    for (const out of touched) out.flush();
   }
 
   /** Sends nothing more and waits for what is out; answers how many never came. */
   async settle(): Promise<number> {
     this.on = false;
-    if (this.done < this.#sent) {
+    if (this.#out > 0) {
       let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
         this.#settled = resolve;
@@ -69,37 +90,43 @@ class Volley {
       });
       clearTimeout(timer);
     }
-    for (const { out } of this.#publishers) out.connection.onRead = undefined;
-    return this.#sent - this.done;
+    for (const { outs } of this.#lanes) for (const { connection } of outs) connection.onRead = undefined;
+    return this.#out;
   }
 
-  /** Messages sent so far, by room. */
+  /** Messages sent so far and not refused, by room. */
   sentByRoom(): Record<string, number> {
     const sent: Record<string, number> = {};
-    for (const publisher of this.#publishers) {
-      const { room } = publisher.out.connection.place;
-      sent[room] = (sent[room] ?? 0) + publisher.sent;
+    for (const lane of this.#lanes) {
+      const room = lane.outs[0]?.connection.place.room ?? "";
+      sent[room] = (sent[room] ?? 0) + lane.sent;
     }
     return sent;
   }
 
-  #read(publisher: Publisher): void {
-    const done = countOf(publisher.out.connection, this.#run.until) - publisher.base;
-    if (done === publisher.done) return;
+  /** Messages that are outstanding. */
+  get #out(): number {
+    return this.#sent - this.done - this.refused;
+  }
+
+  /** A SEND is refused when those before it are too many: it is the newest that will not come back. */
+  #refuse(lane: Lane, count: number): void {
+    lane.sent -= count;
+    this.refused += count;
+  }
+
+  #read(lane: Lane, done: number): void {
     const now = performance.now();
-    this.done += done - publisher.done;
-    for (; publisher.done < done; publisher.done += 1) {
-      this.latencies.add(now - (publisher.sentAt[publisher.done % this.#run.window] ?? now));
+    this.done += done - lane.done;
+    for (; lane.done < done; lane.done += 1) {
+      this.latencies.add(now - (lane.sentAt[lane.done % this.#run.window] ?? now));
     }
     this.fill();
-    if (this.done === this.#sent) this.#settled?.();
+    if (this.#out === 0) this.#settled?.();
   }
 }
 
-/**
- * Runs the load; rejects if a connection ends meanwhile. With `until: "returned"` there must be one publisher per room,
- * as the messages of others would be taken for its own.
- */
+/** Runs the load; rejects if a connection ends meanwhile. */
 export async function run(fleet: Fleet, wish: Run): Promise<Load> {
   const volley = new Volley(fleet.connections.slice(0, wish.publishers), wish);
   volley.fill();
@@ -121,6 +148,7 @@ export async function run(fleet: Fleet, wish: Run): Promise<Load> {
     p50Ms,
     p99Ms,
     sent: volley.sentByRoom(),
+    refused: volley.refused,
     unanswered,
   };
 }

@@ -10,15 +10,12 @@
  * 32 messages for its topic are flushed with one system call each. With answers, rooms are many and a turn brings few
  * messages for each, so publishing in the handler is the faster form: the answer and the message share one write.
  */
-import uWS from "uWebSockets.js";
+import { listen, SOCKETS, upgraded, uWS } from "./bare.socket.ts";
 
 interface Session {
   readonly topic: string;
 }
 
-const BACKPRESSURE_BYTES_MAX = 67_108_864;
-const PAYLOAD_BYTES_MAX = 1_048_576;
-const IDLE_SECONDS_MAX = 120;
 const [port, messageBytes, answerBytes] = process.argv.slice(2).map(Number);
 if (port === undefined || messageBytes === undefined || answerBytes === undefined) {
   throw new Error("usage: bare.js PORT MESSAGE_BYTES ANSWER_BYTES");
@@ -38,19 +35,8 @@ function flush(): void {
 }
 
 app.ws<Session>("/*", {
-  compression: uWS.DISABLED,
-  maxPayloadLength: PAYLOAD_BYTES_MAX,
-  maxBackpressure: BACKPRESSURE_BYTES_MAX,
-  idleTimeout: IDLE_SECONDS_MAX,
-  upgrade: (response, request, context) => {
-    response.upgrade<Session>(
-      { topic: request.getUrl() },
-      request.getHeader("sec-websocket-key"),
-      "",
-      request.getHeader("sec-websocket-extensions"),
-      context,
-    );
-  },
+  ...SOCKETS,
+  upgrade: (response, request, context) => upgraded({ topic: request.getUrl() }, { response, request, context }),
   open: (socket) => {
     socket.subscribe(socket.getUserData().topic);
   },
@@ -65,9 +51,4 @@ app.ws<Session>("/*", {
   },
 });
 
-/** The form that takes a host and options together, which the library has and its types leave out. */
-type Listen = (host: string, port: number, options: number, done: (token: unknown) => void) => void;
-const EXCLUSIVE_PORT = 1;
-(app.listen as unknown as Listen).call(app, "127.0.0.1", port, EXCLUSIVE_PORT, (token) => {
-  if (!token) throw new Error(`port ${port} is in use`);
-});
+listen(app, port);

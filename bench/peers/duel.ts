@@ -31,11 +31,12 @@ const sum = (outcomes: readonly Outcome[], of: (outcome: Outcome) => number): nu
 /** What went wrong in these runs, by name. */
 function failings(
   outcomes: readonly Outcome[],
-): Readonly<Record<"Lost" | "Doubled" | "Disordered" | "Unanswered", number>> {
+): Readonly<Record<"Lost" | "Doubled" | "Disordered" | "Refused" | "Unanswered", number>> {
   return {
     Lost: sum(outcomes, ({ tally }) => tally.lost),
     Doubled: sum(outcomes, ({ tally }) => tally.doubled),
     Disordered: sum(outcomes, ({ tally }) => tally.disordered),
+    Refused: sum(outcomes, ({ load }) => load.refused),
     Unanswered: sum(outcomes, ({ load }) => load.unanswered),
   };
 }
@@ -84,7 +85,8 @@ export async function duel(confab: Crowd, peer: Crowd, wish: Wish): Promise<Figu
     faults: [
       ...confabFailings.map(([what, count]) => `Confab: ${count} ${what.toLowerCase()}`),
       ...idleness("Confab", ours),
-      ...idleness(wish.peer.name, theirs),
+      // Where nothing is asked of the ratio, how much of its core a peer used is a fact of that peer.
+      ...(blank(wish).bar === null ? [] : idleness(wish.peer.name, theirs)),
     ],
     facts: {
       rounds: wish.rounds,

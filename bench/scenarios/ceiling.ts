@@ -1,23 +1,16 @@
 /** What the load client itself can take: the bare server sends, and the client's own CPU per delivery is the answer. */
-import { Crowd, type CrowdShape, type Outcome } from "../crowd.ts";
+import { Crowd, type CrowdShape, type Outcome, ROOM_OF_1000, SUBSCRIBERS } from "../crowd.ts";
 import { type Figure, median } from "../report.ts";
 import { startBare } from "../targets.ts";
 import type { Options, Scenario } from "./scenario.ts";
 
-const SUBSCRIBERS = 1_000;
 const BODY_BYTES = 128;
 /** Near what Confab's MESSAGE frames have with such a body. */
 const MESSAGE_BYTES = 330;
 const WINDOWS = [1, 16, 64, 256];
 
-const SHAPE: CrowdShape = {
-  rooms: 1,
-  perRoom: SUBSCRIBERS,
-  frontPerRoom: 8,
-  frontSampleEvery: 0,
-  audienceSampleEvery: 0,
-  napMs: 20,
-};
+/** Nothing is read in full: only what counting costs is asked. */
+const SHAPE: CrowdShape = { ...ROOM_OF_1000, frontSampleEvery: 0, audienceSampleEvery: 0 };
 
 async function run({ quick, progress }: Options): Promise<Figure[]> {
   const bare = new Crowd(await startBare(MESSAGE_BYTES, 0), SHAPE);

@@ -43,4 +43,9 @@ async function run({ quick, progress }: Options): Promise<Figure[]> {
   return figures;
 }
 
-export const chat: Scenario = { name: "chat", about: "1,000 rooms of 10, every SEND stored and receipted", run };
+export const chat: Scenario = {
+  name: "chat",
+  about: "1,000 rooms of 10, every SEND stored and receipted",
+  split: "window 1,000",
+  run,
+};

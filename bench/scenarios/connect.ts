@@ -1,13 +1,13 @@
 /**
- * Server CPU to authenticate, CONNECT and SUBSCRIBE one connection; the bare server only shakes hands and subscribes.
- * Then the same with a resume: each connection names a position 50 messages back, and is open when it has them all.
+ * Server CPU to authenticate, CONNECT and SUBSCRIBE one connection; the bare server only shakes hands and subscribes,
+ * the floor also answers both frames, with constants and without a look at them. Then the same with a resume: each connection names a position 50 messages back, and is open when it has them all.
  */
 import { barOf } from "../bars.ts";
 import type { Open } from "../client/messages.ts";
-import { ratiosOf } from "../compare.ts";
+import { versus } from "../compare.ts";
 import { LoadClient } from "../load.ts";
 import { type Figure, median, spread } from "../report.ts";
-import { seed, startBare, startConfab, type Target } from "../targets.ts";
+import { seed, startBare, startConfab, startFloor, type Target } from "../targets.ts";
 import { cpuSeconds } from "../usage.ts";
 import type { Options, Scenario } from "./scenario.ts";
 
@@ -77,52 +77,68 @@ async function resumable(confab: Target, count: number): Promise<Pick<Open, "roo
   return { rooms, replay, replayed: FRAMES_RESUMED };
 }
 
-function figure(name: string, ours: readonly Cost[], theirs: readonly Cost[], faults: readonly string[]): Figure {
+function us(costs: readonly Cost[]): number[] {
+  return costs.map(({ serverUs }) => serverUs);
+}
+
+function factsOf(ours: readonly Cost[], theirs: readonly Cost[]): Figure["facts"] {
   const of = (costs: readonly Cost[], what: keyof Cost): number => median(costs.map((cost) => cost[what]));
-  const us = (costs: readonly Cost[]): number[] => costs.map(({ serverUs }) => serverUs);
-  const ratios = ratiosOf(us(ours), us(theirs));
-  const beside = theirs.length > 0;
+  return {
+    rounds: ours.length,
+    confabPerSecond: of(ours, "perSecond"),
+    ...(theirs.length > 0 ? { barePerSecond: of(theirs, "perSecond") } : {}),
+    clientUs: of(ours, "clientUs"),
+  };
+}
+
+/** Confab against a rival: CPU of the server per connection. */
+function beside(name: string, rival: string, sides: { ours: readonly Cost[]; theirs: readonly Cost[] }): Figure {
+  const { ours, theirs } = sides;
+  const [our, their, facts] = [us(ours), us(theirs), factsOf(ours, theirs)];
+  return versus({ scenario: NAME, name, unit: "us", rival, ours: our, theirs: their, faults: [], facts });
+}
+
+function alone(name: string, ours: readonly Cost[], faults: readonly string[]): Figure {
   return {
     scenario: NAME,
     name,
     unit: "us",
-    confab: of(ours, "serverUs"),
-    bare: beside ? of(theirs, "serverUs") : null,
-    ratio: beside ? median(ratios) : null,
-    spread: { confab: spread(us(ours)), ...(beside ? { ratio: spread(ratios) } : {}) },
+    confab: median(us(ours)),
+    bare: null,
+    ratio: null,
+    spread: { confab: spread(us(ours)) },
     bar: barOf(NAME, name),
     faults,
-    facts: {
-      rounds: ours.length,
-      confabPerSecond: of(ours, "perSecond"),
-      ...(beside ? { barePerSecond: of(theirs, "perSecond") } : {}),
-      clientUs: of(ours, "clientUs"),
-    },
+    facts: factsOf(ours, []),
   };
 }
 
 async function run({ quick, progress }: Options): Promise<Figure[]> {
   const [rounds, rooms] = quick ? [2, 20] : [7, 50];
-  const [ours, theirs, resumes]: [Cost[], Cost[], Cost[]] = [[], [], []];
+  const [ours, bares, floors, resumes]: [Cost[], Cost[], Cost[], Cost[]] = [[], [], [], []];
   const [faults, resumeFaults]: [string[], string[]] = [[], []];
-  const confab = await startConfab();
-  const bare = await startBare(MESSAGE_BYTES, 0);
-  const [ourPlace, theirPlace] = [placeOf(confab, await confab.rooms(rooms)), placeOf(bare, await bare.rooms(rooms))];
+  const [confab, bare, floor] = [await startConfab(), await startBare(MESSAGE_BYTES, 0), await startFloor()];
+  const place = async (target: Target): Promise<Place> => placeOf(target, await target.rooms(rooms));
+  const [ourPlace, barePlace, floorPlace] = [await place(confab), await place(bare), await place(floor)];
   const resume = { ...ourPlace, ...(await resumable(confab, rooms)) };
   // The first round warms up. Each round has users of its own, so that nothing is known of them before.
   for (let round = 0; round <= rounds; round += 1) {
-    progress(`${NAME}: ${rooms * PER_ROOM} connections three times, round ${round} of ${rounds}`);
+    progress(`${NAME}: ${rooms * PER_ROOM} connections four times, round ${round} of ${rounds}`);
     const our = await open({ ...ourPlace, group: round, sampleEvery: 0 }, faults);
-    const their = await open({ ...theirPlace, group: round, sampleEvery: 0 }, faults);
+    const bareCost = await open({ ...barePlace, group: round, sampleEvery: 0 }, faults);
+    const floorCost = await open({ ...floorPlace, group: round, sampleEvery: 0 }, faults);
     const resumed = await open({ ...resume, group: round + rounds + 1, sampleEvery: SAMPLE_EVERY }, resumeFaults);
     if (round === 0) continue;
     ours.push(our);
-    theirs.push(their);
+    bares.push(bareCost);
+    floors.push(floorCost);
     resumes.push(resumed);
   }
+  const [name, resumeName] = ["server CPU per connection", "the same with a resume of 50"];
   return [
-    figure("server CPU per connection", ours, theirs, faults),
-    figure("the same with a resume of 50", resumes, [], resumeFaults),
+    { ...beside(name, "bare", { ours, theirs: bares }), faults },
+    beside("the same beside constant answers", "floor", { ours, theirs: floors }),
+    alone(resumeName, resumes, resumeFaults),
   ];
 }
 

@@ -4,35 +4,25 @@
  */
 import { reasonOf, unmeasured } from "../bars.ts";
 import { compare, compareLatency } from "../compare.ts";
-import { Crowd, type CrowdShape } from "../crowd.ts";
+import { Crowd, ROOM_OF_1000, SUBSCRIBERS } from "../crowd.ts";
 import type { Figure } from "../report.ts";
 import { startBare, startConfab } from "../targets.ts";
 import type { Options, Scenario } from "./scenario.ts";
 
-const SUBSCRIBERS = 1_000;
 const BODY_BYTES = 128;
 const WINDOWS = [1, 16, 64];
 /** Deliveries a second at which design 9 asks for the latency. */
 const STATED_RATE = 100_000;
 const SHARES = [0.25, 0.5, 0.75];
 
-const SHAPE: CrowdShape = {
-  rooms: 1,
-  perRoom: SUBSCRIBERS,
-  frontPerRoom: 8,
-  frontSampleEvery: 4,
-  audienceSampleEvery: 250,
-  napMs: 20,
-};
-
 async function run({ quick, progress }: Options): Promise<Figure[]> {
   const common = { until: "returned", bodyBytes: BODY_BYTES } as const;
   progress(`fanout: opening ${SUBSCRIBERS} connections each`);
-  const confab = new Crowd(await startConfab(), SHAPE);
+  const confab = new Crowd(await startConfab(), ROOM_OF_1000);
   await confab.open();
   // Warms the server up, and shows how long its frames are.
   const first = await confab.run({ ...common, window: 16, warmSeconds: 0, seconds: 1 });
-  const bare = new Crowd(await startBare(first.tally.messageBytes, 0), SHAPE);
+  const bare = new Crowd(await startBare(first.tally.messageBytes, 0), ROOM_OF_1000);
   await bare.open();
   await bare.run({ ...common, window: 16, warmSeconds: 0, seconds: 1 });
   const figures: Figure[] = [];
@@ -68,5 +58,6 @@ async function run({ quick, progress }: Options): Promise<Figure[]> {
 export const fanout: Scenario = {
   name: "fanout",
   about: "one room of 1,000, windows 1, 16 and 64; latency at rates",
+  split: "window 16",
   run,
 };

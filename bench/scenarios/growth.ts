@@ -3,16 +3,14 @@
  * connections, then with 19,000. Both servers are offered the same rate throughout, so that turns of the event loop bring
  * as much as before, and the bare server's own growth is what the kernel and the caches do to anyone.
  */
-import { barOf } from "../bars.ts";
-import type { Pace, Paced } from "../client/messages.ts";
-import { cost, faultsAtRate, ratiosOf } from "../compare.ts";
-import { Crowd, type CrowdShape, type Outcome, type Wish } from "../crowd.ts";
-import { type Figure, median, spread } from "../report.ts";
+import type { Paced } from "../client/messages.ts";
+import { cost, faultsAtRate, ratiosOf, versus } from "../compare.ts";
+import { atRate, Crowd, type CrowdShape, type Outcome } from "../crowd.ts";
+import { type Figure, median } from "../report.ts";
 import { startBare, startConfab, type Target } from "../targets.ts";
 import type { Options, Scenario } from "./scenario.ts";
 
 const NAME = "growth";
-const BODY_BYTES = 128;
 /** Near what Confab's MESSAGE frames have with such a body. */
 const MESSAGE_BYTES = 330;
 const SENDS_PER_SECOND = 3_000;
@@ -53,13 +51,7 @@ interface Costs {
 async function measure(target: Target, crowdShape: CrowdShape, rounds: number, seconds: number): Promise<Costs> {
   const crowd = new Crowd(target, crowdShape);
   await crowd.open();
-  const pace: Wish<Pace> = {
-    until: "returned",
-    rate: SENDS_PER_SECOND,
-    bodyBytes: BODY_BYTES,
-    warmSeconds: 1,
-    seconds,
-  };
+  const pace = atRate(SENDS_PER_SECOND, seconds);
   const outcomes: Outcome<Paced>[] = [];
   for (let round = 0; round < rounds; round += 1) outcomes.push(await crowd.pace(pace));
   await crowd.end();
@@ -88,16 +80,12 @@ async function grow(growth: Growth, { quick, progress }: Options): Promise<Figur
   const [ours, theirs] = [costs["confab"], costs["bare"]];
   if (ours === undefined || theirs === undefined) throw new Error("a server was not measured");
   const growths = ([few, many]: readonly [Costs, Costs]): number[] => ratiosOf(many.us, few.us);
-  const ratios = ratiosOf(growths(ours), growths(theirs));
-  return {
+  return versus({
     scenario: NAME,
     name,
     unit: "times the cost",
-    confab: median(growths(ours)),
-    bare: median(growths(theirs)),
-    ratio: median(ratios),
-    spread: { confab: spread(growths(ours)), ratio: spread(ratios) },
-    bar: barOf(NAME, name),
+    ours: growths(ours),
+    theirs: growths(theirs),
     faults: [...ours, ...theirs].flatMap(({ faults }) => faults),
     facts: {
       rounds,
@@ -111,7 +99,7 @@ async function grow(growth: Growth, { quick, progress }: Options): Promise<Figur
       bareServerShare: theirs[1].serverShare,
       bareClientShare: theirs[1].clientShare,
     },
-  };
+  });
 }
 
 async function run(options: Options): Promise<Figure[]> {

@@ -1,11 +1,11 @@
 /** Two and four nodes on shared stores: what a delivery, a SEND, a broadcast and a storm of reconnects cost across nodes. */
-import { barOf, reasonOf, unmeasured } from "../bars.ts";
+import { barOf, part } from "../bars.ts";
 import type { Pace, Paced } from "../client/messages.ts";
-import { factsOf, faultsAtRate, ratiosOf } from "../compare.ts";
-import type { Outcome, Wish } from "../crowd.ts";
+import { factsOf, faultsAtRate, inTurn, versus, versusP99 } from "../compare.ts";
+import { atRate, type Outcome, type Wish } from "../crowd.ts";
 import { Gathering, newGroup } from "../gathering.ts";
 import { LoadClient } from "../load.ts";
-import { type Figure, median, spread } from "../report.ts";
+import { type Figure, median } from "../report.ts";
 import { type Cluster, cluster, metric, onStores, ownersOf } from "../stores.ts";
 import { seed, type Target } from "../targets.ts";
 import { cpuSeconds } from "../usage.ts";
@@ -18,7 +18,6 @@ const FIGURES = {
   deliveries: (count: number) => `CPU per delivery where the room does not live, ${count} nodes`,
   sends: "CPU of both nodes per SEND from another node",
 } as const;
-const BODY_BYTES = 128;
 const IN_FLIGHT = 64;
 /** Times that as many rooms are made as one node has to own. */
 const LAPS_MOST = 6;
@@ -76,33 +75,6 @@ async function moved(nodes: Cluster, owner: number, rooms: readonly string[]): P
   return rooms.every((room) => owners.get(room) === owner) ? [] : ["a room changed its owner meanwhile"];
 }
 
-interface Ratio {
-  readonly name: string;
-  readonly unit: string;
-  readonly rival: string;
-  readonly ours: readonly number[];
-  readonly theirs: readonly number[];
-  readonly faults: readonly string[];
-  readonly facts: Readonly<Record<string, number>>;
-}
-
-function figureOf({ name, unit, rival, ours, theirs, faults, facts }: Ratio): Figure {
-  const ratios = ratiosOf(ours, theirs);
-  return {
-    scenario: NAME,
-    name,
-    unit,
-    rival,
-    confab: median(ours),
-    bare: median(theirs),
-    ratio: median(ratios),
-    spread: { confab: spread(ours), ratio: spread(ratios) },
-    bar: barOf(NAME, name),
-    faults,
-    facts,
-  };
-}
-
 /** One room, the same number of receivers on each node: CPU of a delivery where the room lives, and elsewhere. */
 async function deliveries(nodes: Cluster, { quick, progress }: Options): Promise<Figure> {
   const count = nodes.nodes.length;
@@ -114,15 +86,9 @@ async function deliveries(nodes: Cluster, { quick, progress }: Options): Promise
   await people.join(home, rooms, { front: 1, audience: perNode - 1 });
   for (const node of nodes.nodes) if (node !== home) await people.join(node, rooms, { front: 0, audience: perNode });
   await people.greet(1);
-  const pace: Wish<Pace> = {
-    until: "returned",
-    rate: DELIVERED_SENDS_PER_SECOND,
-    bodyBytes: BODY_BYTES,
-    warmSeconds: 1,
-    seconds: quick ? 4 : 10,
-  };
+  const pace = atRate(DELIVERED_SENDS_PER_SECOND, quick ? 4 : 8);
   const [ours, theirs, outcomes]: [number[], number[], Outcome<Paced>[]] = [[], [], []];
-  for (let round = 1; round <= (quick ? 2 : 5); round += 1) {
+  for (let round = 1; round <= (quick ? 2 : 3); round += 1) {
     progress(`${NAME}: ${count} nodes, one room of ${RECEIVERS}, round ${round}`);
     const load = people.pace(pace);
     const seconds = await used(nodes.nodes, pace, load);
@@ -132,7 +98,8 @@ async function deliveries(nodes: Cluster, { quick, progress }: Options): Promise
     theirs.push(us[owner] ?? Number.NaN);
   }
   await people.end();
-  return figureOf({
+  return versus({
+    scenario: NAME,
     name: FIGURES.deliveries(count),
     unit: "us",
     rival: "owner",
@@ -158,33 +125,23 @@ async function latency(nodes: Cluster, { quick, progress }: Options): Promise<Fi
     return people;
   };
   const [near, far] = [await gather(here, home), await gather(there, other)];
-  const pace: Wish<Pace> = {
-    until: "returned",
-    rate: LATENCY_SENDS_PER_SECOND,
-    bodyBytes: BODY_BYTES,
-    warmSeconds: 1,
-    seconds: quick ? 3 : 10,
-  };
-  const [ours, theirs]: [Outcome<Paced>[], Outcome<Paced>[]] = [[], []];
-  for (let round = 1; round <= (quick ? 2 : 5); round += 1) {
+  const pace = atRate(LATENCY_SENDS_PER_SECOND, quick ? 3 : 8);
+  const across = (round: number): Promise<Outcome<Paced>> => {
     progress(`${NAME}: latency across nodes, round ${round}`);
-    ours.push(await far.pace(pace));
-    theirs.push(await near.pace(pace));
-  }
+    return far.pace(pace);
+  };
+  const [ours, theirs] = await inTurn(quick ? 2 : 3, across, () => near.pace(pace));
   await Promise.all([near.end(), far.end()]);
-  const p99s = (outcomes: readonly Outcome<Paced>[]): number[] => outcomes.map(({ load }) => load.p99Ms);
-  return figureOf({
+  return versusP99({
+    scenario: NAME,
     name: FIGURES.latency,
-    unit: "ms",
     rival: "same node",
-    ours: p99s(ours),
-    theirs: p99s(theirs),
-    faults: [
-      ...faultsAtRate("across", ours),
-      ...faultsAtRate("same node", theirs),
-      ...(await moved(nodes, owner, rooms)),
-    ],
-    facts: { ...factsOf(ours, theirs, MEMBERS), deliveriesPerSecond: LATENCY_SENDS_PER_SECOND * MEMBERS },
+    sides: ["across", "same node"],
+    ours,
+    theirs,
+    weight: MEMBERS,
+    faults: await moved(nodes, owner, rooms),
+    facts: { offeredPerSecond: LATENCY_SENDS_PER_SECOND * MEMBERS },
   });
 }
 
@@ -201,16 +158,10 @@ async function sends(nodes: Cluster, { quick, progress }: Options): Promise<Figu
   };
   const local = await gather(owner, rooms.slice(0, SENDING_ROOMS));
   const remote = await gather(edge, rooms.slice(SENDING_ROOMS));
-  const pace: Wish<Pace> = {
-    until: "answered",
-    rate: SENDS_PER_SECOND,
-    bodyBytes: BODY_BYTES,
-    warmSeconds: 1,
-    seconds: quick ? 4 : 10,
-  };
+  const pace = atRate(SENDS_PER_SECOND, quick ? 4 : 8, "answered");
   const measured = { local: [] as number[][], remote: [] as number[][] };
   const outcomes = { local: [] as Outcome<Paced>[], remote: [] as Outcome<Paced>[] };
-  for (let round = 1; round <= (quick ? 2 : 5); round += 1) {
+  for (let round = 1; round <= (quick ? 2 : 3); round += 1) {
     progress(`${NAME}: SENDs from another node, then from the owner's, round ${round}`);
     for (const [kind, people] of [
       ["remote", remote],
@@ -226,7 +177,8 @@ async function sends(nodes: Cluster, { quick, progress }: Options): Promise<Figu
   const sum = (costs: readonly number[]): number => costs.reduce((total, value) => total + value, 0);
   const of = (costs: readonly number[][], node: number): number =>
     median(costs.map((each) => each[node] ?? Number.NaN));
-  return figureOf({
+  return versus({
+    scenario: NAME,
     name: FIGURES.sends,
     unit: "us",
     rival: "owner's node",
@@ -311,11 +263,6 @@ async function storm(nodes: Cluster, { quick, progress }: Options): Promise<Figu
   };
 }
 
-/** A part that fails owes its figure, and the others still run. */
-function part(name: string, work: () => Promise<Figure>): Promise<Figure> {
-  return work().catch((error: unknown) => unmeasured(NAME, name, reasonOf(error)));
-}
-
 /** The more FerretDB has, the slower rooms open on it: the SENDs, which fill it, have stores of their own. */
 async function run(options: Options): Promise<Figure[]> {
   const { progress } = options;
@@ -323,20 +270,20 @@ async function run(options: Options): Promise<Figure[]> {
   const figures = await onStores(async (stores, started) => {
     const two = await cluster(stores, 2, started);
     return [
-      await part(FIGURES.storm, () => storm(two, options)),
-      await part(FIGURES.latency, () => latency(two, options)),
-      await part(FIGURES.deliveries(2), () => deliveries(two, options)),
+      await part(NAME, FIGURES.storm, () => storm(two, options)),
+      await part(NAME, FIGURES.latency, () => latency(two, options)),
+      await part(NAME, FIGURES.deliveries(2), () => deliveries(two, options)),
     ];
   });
   progress(`${NAME}: starting them anew, and two nodes`);
   const apart = await onStores(async (stores, started) => {
     const two = await cluster(stores, 2, started);
-    return part(FIGURES.sends, () => sends(two, options));
+    return part(NAME, FIGURES.sends, () => sends(two, options));
   });
   progress(`${NAME}: starting them anew, and four nodes`);
   const four = await onStores(async (stores, started) => {
     const all = await cluster(stores, 4, started);
-    return part(FIGURES.deliveries(4), () => deliveries(all, options));
+    return part(NAME, FIGURES.deliveries(4), () => deliveries(all, options));
   });
   return [...figures, apart, four];
 }

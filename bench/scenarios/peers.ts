@@ -1,6 +1,6 @@
 /** One room of 1,000 and one publisher on Confab and on each peer that this machine has, one peer after another. */
 import { reasonOf } from "../bars.ts";
-import { Crowd, type CrowdShape } from "../crowd.ts";
+import { Crowd, ROOM_OF_1000, SUBSCRIBERS } from "../crowd.ts";
 import { centrifugo } from "../peers/centrifugo.ts";
 import { blank, duel, fail, type Wish } from "../peers/duel.ts";
 import { nats } from "../peers/nats.ts";
@@ -14,20 +14,10 @@ import { cpuSeconds, memory } from "../usage.ts";
 import type { Options, Scenario } from "./scenario.ts";
 
 const NAME = "peers";
-const SUBSCRIBERS = 1_000;
 const BODY_BYTES = 128;
 const PEERS: readonly Peer[] = [socketIo, spring, centrifugo, nats, rabbitMq];
 
 const LOAD = { until: "returned", bodyBytes: BODY_BYTES } as const;
-
-const SHAPE: CrowdShape = {
-  rooms: 1,
-  perRoom: SUBSCRIBERS,
-  frontPerRoom: 8,
-  frontSampleEvery: 4,
-  audienceSampleEvery: 250,
-  napMs: 20,
-};
 
 /** A server with everybody in its room, and what that took. */
 interface Side {
@@ -41,7 +31,7 @@ interface Side {
 }
 
 async function fill(target: Target): Promise<Side> {
-  const crowd = new Crowd(target, SHAPE);
+  const crowd = new Crowd(target, ROOM_OF_1000);
   const [bytesBefore, cpuBefore] = [memory(target.pid).residentBytes, cpuSeconds(target.pid)];
   try {
     await crowd.open();
@@ -70,13 +60,17 @@ function wishes(peer: Peer, quick: boolean): Wish[] {
     run: { ...LOAD, window, warmSeconds: quick ? 0.3 : 0.5, seconds: quick ? 0.75 : 1.5 },
     peerSeconds: quick ? peer.seconds / 2 : peer.seconds,
     subscribers: SUBSCRIBERS,
-    rounds: quick ? 3 : 5,
+    rounds: quick ? 2 : 3,
   }));
 }
 
-/** The figures of loads that were not measured, and why. */
+/** The figures of loads that were not measured, and why: a fault where there is a bar, else a fact of that peer. */
 function unmeasured(asked: readonly Wish[], why: string): Figure[] {
-  return asked.map((wish) => ({ ...blank(wish), faults: [why] }));
+  return asked.map(blank).map((figure) => {
+    return figure.bar === null
+      ? { ...figure, name: `${figure.name}, not measured: ${why}` }
+      : { ...figure, faults: [why] };
+  });
 }
 
 /** What both hold with everybody in, and after all loads. */

@@ -14,5 +14,7 @@ export interface Scenario {
   readonly name: string;
   /** One sentence for `--help`. */
   readonly about: string;
+  /** Name of the figure whose server CPU a profile splits, where one message has a cost. */
+  readonly split?: string;
   readonly run: (options: Options) => Promise<Figure[]>;
 }

@@ -1,15 +1,13 @@
 /** One of 1,001 in a room stops reading: what the other 1,000 notice of it. A slow reader should cost only itself. */
-import { barOf } from "../bars.ts";
 import type { Pace, Paced, Woken } from "../client/messages.ts";
-import { factsOf, faultsAtRate, ratiosOf } from "../compare.ts";
-import { Crowd, type CrowdShape, type Outcome, type Wish } from "../crowd.ts";
+import { versusP99 } from "../compare.ts";
+import { Crowd, type Outcome, ROOM_OF_1000, SUBSCRIBERS, type Wish } from "../crowd.ts";
 import { LoadClient } from "../load.ts";
-import { type Figure, median, spread } from "../report.ts";
+import { type Figure, median } from "../report.ts";
 import { startConfab } from "../targets.ts";
 import type { Options, Scenario } from "./scenario.ts";
 
 const NAME = "slow";
-const SUBSCRIBERS = 1_000;
 /**
  * Some 440 KB a second to each. The kernel was seen to take 4 MB for one that does not read; with the server's bound for
  * a socket he is cut after about 15 seconds, which is within the timed part.
@@ -17,15 +15,6 @@ const SUBSCRIBERS = 1_000;
 const BODY_BYTES = 4_096;
 const SENDS_PER_SECOND = 100;
 const SLOW_GROUP = 19;
-
-const SHAPE: CrowdShape = {
-  rooms: 1,
-  perRoom: SUBSCRIBERS,
-  frontPerRoom: 8,
-  frontSampleEvery: 4,
-  audienceSampleEvery: 250,
-  napMs: 20,
-};
 
 /** The run with one more in the room, who reads nothing while it lasts; and what became of him. */
 async function withSlow(crowd: Crowd, pace: Wish<Pace>): Promise<[Outcome<Paced>, Woken]> {
@@ -49,7 +38,7 @@ async function run({ quick, progress }: Options): Promise<Figure[]> {
     warmSeconds: quick ? 0.5 : 5,
     seconds: quick ? 3 : 12,
   };
-  const crowd = new Crowd(await startConfab(), SHAPE);
+  const crowd = new Crowd(await startConfab(), ROOM_OF_1000);
   await crowd.open();
   await crowd.pace({ ...pace, warmSeconds: 0, seconds: 1 });
   const [none, slow, woken]: [Outcome<Paced>[], Outcome<Paced>[], Woken[]] = [[], [], []];
@@ -61,28 +50,21 @@ async function run({ quick, progress }: Options): Promise<Figure[]> {
     slow.push(outcome);
     woken.push(fate);
   }
-  const p99s = (outcomes: readonly Outcome<Paced>[]): number[] => outcomes.map(({ load }) => load.p99Ms);
-  const ratios = ratiosOf(p99s(slow), p99s(none));
-  const name = "p99 of the others, one is slow";
   return [
-    {
+    versusP99({
       scenario: NAME,
-      name,
-      unit: "ms",
+      name: "p99 of the others, one is slow",
       rival: "nobody slow",
-      confab: median(p99s(slow)),
-      bare: median(p99s(none)),
-      ratio: median(ratios),
-      spread: { confab: spread(p99s(slow)), ratio: spread(ratios) },
-      bar: barOf(NAME, name),
-      faults: [...faultsAtRate("one slow", slow), ...faultsAtRate("nobody slow", none)],
+      sides: ["one slow", "nobody slow"],
+      ours: slow,
+      theirs: none,
+      weight: SUBSCRIBERS,
       facts: {
-        ...factsOf(slow, none, SUBSCRIBERS),
-        deliveriesPerSecond: SENDS_PER_SECOND * SUBSCRIBERS,
+        offeredPerSecond: SENDS_PER_SECOND * SUBSCRIBERS,
         slowReadersCut: woken.reduce((sum, { cut }) => sum + cut, 0),
         slowReaderBytesUnread: median(woken.map(({ bytes }) => bytes)),
       },
-    },
+    }),
   ];
 }
 

@@ -16,6 +16,7 @@ export abstract class PayloadCounter implements Counter {
   messages = 0;
   receipts = 0;
   connected = 0;
+  readonly refusals: number = 0;
   errors = 0;
   greetings = 0;
   calls = 0;

@@ -8,7 +8,9 @@ export interface Counter {
   readonly receipts: number;
   /** Answers that the session stands. */
   readonly connected: number;
-  /** Refusals. */
+  /** SENDs that were refused while the connection lives on. */
+  readonly refusals: number;
+  /** Refusals that end the connection. */
   readonly errors: number;
   /** WebSocket pings, to be answered by who reads. */
   readonly pings: number;
