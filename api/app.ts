@@ -89,8 +89,6 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
       answerError(error, request, reply);
     },
   });
-  // Everything here is JSON; a text body would only meet a schema that cannot name what is wrong with it.
-  app.removeContentTypeParser("text/plain");
   app.decorateRequest("claims", undefined);
   // JSON is the only body there is; text would reach the schemas and be told a wrong reason.
   app.removeContentTypeParser("text/plain");

@@ -77,7 +77,7 @@ export async function startAccounts(chat: Chat, keys: KeySet = { jwks: () => ({ 
     onRevoked: (revocation) => void revocations.add(revocation),
   });
   const verifier = refusingRevoked(tokens, revocations);
-  const plugins = [authRoutes({ accounts, verifier, keys }), userRoutes({ accounts, verifier })];
+  const plugins = [authRoutes({ accounts, verifier, keys, chat }), userRoutes({ accounts, verifier })];
   return { app: await startApp(chat, { verifier, plugins }), directory, state };
 }
 

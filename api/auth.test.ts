@@ -102,6 +102,25 @@ test("The profile is changed and deleted by its owner.", async () => {
   isProblem(await ask(undefined, "GET", "/api/auth/me"), 401, "token-missing");
 });
 
+test("Who deletes the account leaves the rooms, but no private room of others without an admin.", async () => {
+  const [owner, other] = [await newPerson(setting), await newPerson(setting)];
+  const make = async (name: string, members: readonly string[]): Promise<string> =>
+    (await ask(owner.accessToken, "POST", "/api/rooms", { name, type: "private", members })).json.id;
+  const [alone, shared] = [await make("Alone", []), await make("Shared", [other.user.id])];
+  const roomOf = async (token: string, id: string): Promise<number> =>
+    (await ask(token, "GET", `/api/rooms/${id}`)).status;
+
+  isProblem(await ask(owner.accessToken, "DELETE", "/api/auth/me"), 409, "last-admin");
+  assert.deepEqual([await roomOf(owner.accessToken, alone), await roomOf(owner.accessToken, shared)], [200, 200]);
+
+  const members = `/api/rooms/${shared}/members`;
+  await ask(owner.accessToken, "PATCH", `${members}/${other.user.id}`, { role: "admin" });
+  assert.equal((await ask(owner.accessToken, "DELETE", "/api/auth/me")).status, 204);
+  const left = (await ask(other.accessToken, "GET", members)).json.items.map(({ user }: { user: string }) => user);
+  assert.deepEqual(left, [other.user.id]);
+  await assert.rejects(chat.chat.room({ id: owner.user.id, name: "" }, alone), { code: "room-not-found" });
+});
+
 test("Unknown properties, wrong types and missing ones are refused, and named.", async () => {
   const account = { email: "x@example.org", password: PASSWORD, name: "X" };
   const { accessToken } = await newPerson(setting);

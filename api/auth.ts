@@ -5,7 +5,8 @@ import Type from "typebox";
 import type { Accounts, Origin } from "../actors/accounts.ts";
 import { Refusal } from "../actors/codes.ts";
 import type { TokenVerifier } from "../actors/identity.ts";
-import { claimsOf, type Guard, requireUser } from "./authenticate.ts";
+import { callerOf, claimsOf, type Guard, requireUser } from "./authenticate.ts";
+import { type Leavable, leaveRooms } from "./leaving.ts";
 import { answers, NoContent } from "./schemas.ts";
 
 /** Public keys of access tokens, as RFC 7517 writes them. */
@@ -18,6 +19,7 @@ export interface AuthDeps {
   readonly accounts: Accounts;
   readonly verifier: TokenVerifier;
   readonly keys: KeySet;
+  readonly chat: Leavable;
 }
 
 /** Bytes of a request: the largest one is a password change of two long passwords. */
@@ -173,7 +175,7 @@ function sessionRoutes({ accounts, verifier }: AuthDeps): FastifyPluginAsync {
 }
 
 /** One's own account. */
-function profileRoutes({ accounts, verifier }: AuthDeps): FastifyPluginAsync {
+function profileRoutes({ accounts, verifier, chat }: AuthDeps): FastifyPluginAsync {
   return async (plain) => {
     const app = plain.withTypeProvider<TypeBoxTypeProvider>();
     app.addHook("onRequest", requireUser(verifier));
@@ -195,10 +197,14 @@ function profileRoutes({ accounts, verifier }: AuthDeps): FastifyPluginAsync {
     const remove = {
       tags,
       security,
-      summary: "Delete my account: email, password and sessions go, the name in histories stays",
-      response: answers({ 204: NoContent }, 404),
+      summary: "Delete my account: email, password, sessions and memberships go, the name in histories stays",
+      description: "Refused with `last-admin` while others are in a private room that has no other admin",
+      response: answers({ 204: NoContent }, 404, 409),
     };
     app.delete("/api/auth/me", { schema: remove }, async (request, reply) => {
+      // Who has no account here keeps the rooms, too.
+      if ((await accounts.profile(claimsOf(request))).email === undefined) throw new Refusal("user-not-found");
+      await leaveRooms(chat, callerOf(request));
       await accounts.remove(claimsOf(request));
       return reply.code(204).send();
     });

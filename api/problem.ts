@@ -30,6 +30,9 @@ const FASTIFY_CODES: Readonly<Record<string, CodeWord>> = Object.freeze({
   FST_ERR_NOT_FOUND: "not-found",
 });
 
+/** Fastify says this of keys, too, that would reach into the prototype of what is read. */
+const NOT_JSON = "The body is not JSON, or has a key `__proto__` or `constructor.prototype`, which are not taken.";
+
 const WORD_OF_STATUS: Readonly<Record<number, CodeWord>> = Object.freeze({
   404: "not-found",
   405: "method-not-allowed",
@@ -60,6 +63,7 @@ export function problemOf(error: unknown): Problem {
   if (error instanceof Refusal) return problem(error.code, error.detail, error.retryAfterMs);
   if (error instanceof StoreFailure) return problem("store-unavailable");
   const { code, statusCode, message } = (error ?? {}) as Partial<FastifyError>;
+  if (code === "FST_ERR_CTP_INVALID_JSON_BODY") return problem("bad-request", NOT_JSON);
   const known = code === undefined ? undefined : FASTIFY_CODES[code];
   if (known !== undefined) return problem(known);
   if (statusCode === undefined || statusCode < 400 || statusCode >= 500) return problem("internal");

@@ -16,6 +16,8 @@ export interface RequestHead {
   /** Path and query as sent. */
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
+  /** It states two lengths: whoever reads the other one takes its body for a request [RFC 9112 6.3]. */
+  readonly ambiguous: boolean;
   readonly socket: BridgeSocket;
 }
 
@@ -95,8 +97,10 @@ export class BridgeSocket extends EventEmitter {
 /** Reads all of a request while it is valid, which is only until the handler returns. */
 export function readHead(request: HttpRequest, socket: BridgeSocket): RequestHead {
   const headers: IncomingHttpHeaders = {};
+  let ambiguous = false;
   request.forEach((name, value) => {
     const before = headers[name];
+    if (name === "content-length" && before !== undefined && before !== value) ambiguous = true;
     if (name === "set-cookie") headers[name] = [...(headers[name] ?? []), value];
     else if (before === undefined) headers[name] = value;
     else if (name === "cookie") headers[name] = `${before}; ${value}`;
@@ -105,7 +109,7 @@ export function readHead(request: HttpRequest, socket: BridgeSocket): RequestHea
   // Undefined, against its types, where the address has no query.
   const query = request.getQuery() as string | undefined;
   const url = !query ? request.getUrl() : `${request.getUrl()}?${query}`;
-  return { method: request.getCaseSensitiveMethod(), url, headers, socket };
+  return { method: request.getCaseSensitiveMethod(), url, headers, ambiguous, socket };
 }
 
 function flat(headers: IncomingHttpHeaders): string[] {

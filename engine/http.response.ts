@@ -14,6 +14,19 @@ import { checkHeader, coded, OWN_HEADERS, statusLine, writeHeader } from "./http
 
 type Done = (() => void) | null | undefined;
 
+/** How a response differs from others. */
+export interface ResponseOptions {
+  /** It answers a HEAD. */
+  readonly bodiless: boolean;
+  /**
+   * Whether the connection must stay open though fastify wants it closed: a client that is still sending its
+   * request would meet a reset before it has read the answer.
+   */
+  readonly lingers: () => boolean;
+  /** Called once, when uWebSockets.js needs no more of this response. */
+  readonly onOver: () => void;
+}
+
 /** A response to one request. */
 export class BridgeResponse extends EventEmitter {
   statusCode = 200;
@@ -27,6 +40,7 @@ export class BridgeResponse extends EventEmitter {
   readonly shouldKeepAlive = true;
   #uws: HttpResponse | undefined;
   readonly #bodiless: boolean;
+  readonly #lingers: () => boolean;
   readonly #onOver: () => void;
   /** Lower-case name → value. */
   readonly #headers: Record<string, OutgoingHttpHeader> = {};
@@ -41,11 +55,11 @@ export class BridgeResponse extends EventEmitter {
   #sent = 0;
   #blocked = false;
 
-  /** `onOver` is called once, when uWebSockets.js needs no more of this response. */
-  constructor(uws: HttpResponse, head: boolean, onOver: () => void) {
+  constructor(uws: HttpResponse, { bodiless, lingers, onOver }: ResponseOptions) {
     super();
     this.#uws = uws;
-    this.#bodiless = head;
+    this.#bodiless = bodiless;
+    this.#lingers = lingers;
     this.#onOver = onOver;
   }
 
@@ -206,7 +220,7 @@ export class BridgeResponse extends EventEmitter {
       const value = headers[name] as OutgoingHttpHeader;
       if (OWN_HEADERS.has(name)) {
         if (name === "content-length") this.#length = Number(value);
-        else if (name === "connection") this.#closeAfter = String(value).toLowerCase() === "close";
+        else if (name === "connection") this.#closeAfter = String(value).toLowerCase() === "close" && !this.#lingers();
       } else if (typeof value === "object") {
         for (const one of value) writeHeader(uws, name, one);
       } else {

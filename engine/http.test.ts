@@ -170,6 +170,24 @@ test("A body over the limit is answered with 413 before it has come, and the con
   assert.match(got, /connection: close/i);
 });
 
+test("A client that sends all of a body over the limit reads its 413, and may ask again on the connection.", async () => {
+  const size = 8_000_000;
+  const head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+  const socket = await socketTo();
+  let got = "";
+  socket.on("data", (part) => {
+    got += part;
+  });
+  // Not before the answer is there: a connection that ended with it would be reset by what comes.
+  socket.write(`${head}Content-Length: ${size}\r\n\r\n`);
+  while (!got.includes("413")) await once(socket, "data");
+  socket.write("x".repeat(size));
+  socket.write("GET /json HTTP/1.1\r\nHost: a\r\n\r\n");
+  while (!got.includes('{"hello":"world"}')) await once(socket, "data");
+  assert.equal(front.bodyBytes, 0);
+  socket.destroy();
+});
+
 test("A chunked body over the limit is answered with 413.", async () => {
   const head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
   const chunk = `10000\r\n${"x".repeat(65_536)}\r\n`;
@@ -190,6 +208,15 @@ test("A body that nobody reads does not hinder the next request on the connectio
   socket.write(`${body.slice(5_000)}GET /json HTTP/1.1\r\nHost: a\r\n\r\n`);
   while (!got.includes('{"hello":"world"}')) await once(socket, "data");
   socket.destroy();
+});
+
+test("A request that states two lengths is refused, and what follows it on the connection is no request.", async () => {
+  const head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n";
+  const two = `${head}Content-Length: 40\r\n\r\n{}`;
+  assert.match(await raw(two), /^HTTP\/1\.1 400 [\s\S]*"code":"bad-content-length"/);
+  assert.equal(await raw(`${two}GET /json HTTP/1.1\r\nHost: a\r\n\r\n`), "");
+  // The same one twice is one [RFC 9112 6.3].
+  assert.match(await raw(`${head}Content-Length: 2\r\n\r\n{}`, "200 OK"), /^HTTP\/1\.1 200 /);
 });
 
 test("Bodies on their way share a bound; beyond it a request is told to come again.", async () => {

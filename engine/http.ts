@@ -25,6 +25,9 @@ export interface HttpOptions {
   readonly onError: (error: unknown) => void;
 }
 
+/** A stated body of up to this many bytes is taken to its end, unread, though its request was refused before. */
+const LINGER_BYTES = 16_777_216;
+
 /** What serves. */
 export interface HttpFront {
   /** Requests that are not answered yet. */
@@ -35,10 +38,16 @@ export interface HttpFront {
   idle(): Promise<void>;
 }
 
-/** The problem that the bridge itself answers with, in the same form as REST does. */
-function problemText(code: "busy" | "internal"): string {
-  const { sentence, http } = codeOf(code);
-  return JSON.stringify({ type: `/docs/codes#${code}`, title: sentence, status: http, code, retryAfterMs: 1_000 });
+/** What the bridge itself answers with. */
+type Fault = "busy" | "internal" | "bad-content-length";
+
+const RETRY_S = 1;
+
+/** The problem of a fault, in the same form as REST gives it. */
+function problemText(code: Fault): string {
+  const { sentence, http, retry } = codeOf(code);
+  const pause = retry === "later" ? { retryAfterMs: RETRY_S * 1_000 } : {};
+  return JSON.stringify({ type: `/docs/codes#${code}`, title: sentence, status: http, code, ...pause });
 }
 
 /** Serves all HTTP of an app that no other route takes. Call before `listen`; the fastify instance must be ready. */
@@ -82,8 +91,17 @@ class Front implements HttpFront {
       const stated = headers["content-length"];
       const hasBody = headers["transfer-encoding"] !== undefined || (stated !== undefined && stated !== "0");
       const request = hasBody ? new BodyRequest(head) : new PlainRequest(head);
-      const response = new BridgeResponse(uws, method === "HEAD", () => exchange.over());
+      const response = new BridgeResponse(uws, {
+        bodiless: method === "HEAD",
+        lingers: () => !head.ambiguous && !request.complete && Number(stated) <= LINGER_BYTES,
+        onOver: () => exchange.over(),
+      });
       exchange.begin(request, response);
+      if (head.ambiguous) {
+        // Later: uWebSockets.js ends a connection that has more for it before the answer, and here it must.
+        setImmediate(() => exchange.refuse("bad-content-length"));
+        return;
+      }
       if (request instanceof BodyRequest && !this.#receive(uws, request, exchange)) return;
       // The shapes are those of node's classes as far as fastify looks; the tests of this file hold it to that.
       this.#route(request as unknown as IncomingMessage, response as unknown as ServerResponse);
@@ -97,7 +115,7 @@ class Front implements HttpFront {
   #receive(uws: HttpResponse, request: BodyRequest, exchange: Exchange): boolean {
     const { bodyLimit, bodiesLimit } = this.#options;
     if (this.bodyBytes >= bodiesLimit) {
-      exchange.refuse(503, problemText("busy"));
+      exchange.refuse("busy");
       return false;
     }
     uws.onData((chunk, last) => {
@@ -168,20 +186,21 @@ class Exchange {
   }
 
   /** Answers before fastify sees the request. */
-  refuse(status: number, body: string): void {
-    this.#response?.writeHead(status, {
+  refuse(code: Fault): void {
+    const { http, retry } = codeOf(code);
+    this.#response?.writeHead(http, {
       "content-type": "application/problem+json",
-      "retry-after": "1",
+      "retry-after": retry === "later" ? String(RETRY_S) : undefined,
       connection: "close",
     });
-    this.#response?.end(body);
+    this.#response?.end(problemText(code));
   }
 
   /** Something threw on the way in. */
   fail(uws: HttpResponse): void {
     if (this.done) return;
     if (this.#response === undefined || this.#response.headersSent) uws.close();
-    else this.refuse(500, problemText("internal"));
+    else this.refuse("internal");
   }
 }
 

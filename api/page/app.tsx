@@ -91,13 +91,19 @@ function StatusLine({ state }: { state: State }): JSX.Element {
   }, [desk, done]);
   const status = statusOf(wire, catching, now);
   return (
-    <div class={`status ${status.tone}`} title={wire.kind === "up" ? `Connected to the node ${wire.node}` : undefined}>
+    <div class={`status ${status.tone}`}>
       <span class="shown" aria-hidden="true">
         {status.shown}
       </span>
       <span class="hidden" role="status">
         {status.spoken}
       </span>
+      {wire.kind === "up" && catching === undefined && (
+        <span class="node">
+          <span class="word">node </span>
+          {wire.node}
+        </span>
+      )}
       {wire.kind === "waiting" && (
         <button type="button" class="quiet small" onClick={() => desk.hurry()}>
           Now

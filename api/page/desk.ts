@@ -133,6 +133,7 @@ export class Desk {
 
   #down(goodbye: Goodbye): void {
     this.store.set({ catching: undefined });
+    this.sending.ended(goodbye);
     // The token is at fault, not the network: the next try fetches another one.
     if (goodbye.close === 4401 || retryOf(goodbye.code) === "login") this.session.distrust();
   }

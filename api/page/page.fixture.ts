@@ -19,7 +19,13 @@ const ARGS = [
 ];
 /** The server of these tests replays no more than this; someone further behind reads the history again. */
 export const REPLAYED = 200;
-const SETTINGS = { LIMIT_SIGNUPS_PER_ADDRESS: "0", LIMIT_REPLAY_ENTRIES: String(REPLAYED) };
+/** And it takes no longer messages than these bytes. */
+export const LONGEST = 20_000;
+const SETTINGS = {
+  LIMIT_SIGNUPS_PER_ADDRESS: "0",
+  LIMIT_REPLAY_ENTRIES: String(REPLAYED),
+  LIMIT_BODY_BYTES: String(LONGEST),
+};
 const WAIT_MS = 15_000; // for anything a page should show; busy machines are slow
 
 /** A TCP hop before the server that can be cut: connections end at once, and new ones are not let in. */

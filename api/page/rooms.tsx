@@ -2,9 +2,12 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { BrowseRooms, NewRoom, StartChat } from "./finding.tsx";
+import { explain } from "./session.ts";
 import type { Room, State } from "./store.ts";
-import { routeTo } from "./use.ts";
+import { routeTo, useDesk } from "./use.ts";
 import { counted, hueOf, initials, whenText } from "./words.ts";
+
+const FIRST_ROOM = "general"; // is always there, and public
 
 type Shown = "new" | "browse" | "chat" | undefined;
 
@@ -37,7 +40,7 @@ export function Rooms({ state }: { state: State }): JSX.Element {
 function RoomList({ state }: { state: State }): JSX.Element {
   if (!state.roomsLoaded) return <p class="empty">Loading…</p>;
   if (state.rooms.length === 0) {
-    return <p class="empty">You are in no room yet. Browse the public rooms, or make one.</p>;
+    return <NoRooms />;
   }
   return (
     <ul>
@@ -47,6 +50,26 @@ function RoomList({ state }: { state: State }): JSX.Element {
         </li>
       ))}
     </ul>
+  );
+}
+
+/** What a new user sees first: the room that every server has is one step away. */
+function NoRooms(): JSX.Element {
+  const desk = useDesk();
+  const enter = () =>
+    desk.join(FIRST_ROOM).then(
+      () => {
+        location.hash = routeTo(FIRST_ROOM);
+      },
+      (error: unknown) => desk.say(explain(error)),
+    );
+  return (
+    <div class="empty">
+      <p>You are in no room yet. Browse the public rooms, make one, or begin here:</p>
+      <button type="button" class="primary" onClick={() => void enter()}>
+        Join general
+      </button>
+    </div>
   );
 }
 

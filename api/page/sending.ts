@@ -7,9 +7,10 @@ import { discarded, failed, hasRoom, retried, stored, written } from "./outbox.t
 import { retryOf, sentenceOf } from "./session.ts";
 import { numberOf } from "./shapes.ts";
 import { logOf, type Store, withLog } from "./store.ts";
-import type { Wire } from "./wire.ts";
+import type { Goodbye, Wire } from "./wire.ts";
 
 const ANSWER_MS = 20_000; // without a receipt for this long a message counts as failed, until one comes
+const TOO_LARGE: readonly string[] = ["body-too-large", "frame-too-large"];
 const TRIES = 4; // of a message that is refused with "later"
 
 /** Sends the messages of all rooms' outboxes. */
@@ -70,6 +71,21 @@ export class Sending {
       return true;
     }
     return false;
+  }
+
+  /**
+   * The connection ended. Where it ended over one of ours, that one has failed: sent again it would end the
+   * next one, too. An ERROR over a frame too large may not name it; then it is the longest of those sent.
+   */
+  ended({ code, receipt }: Goodbye): void {
+    if (code === "" || retryOf(code) !== "never") return;
+    const sent = [...this.#store.state.logs].flatMap(([room, { outbox }]) =>
+      outbox.filter(({ id, state }) => state === "pending" && this.#timers.has(id)).map((own) => ({ room, own })),
+    );
+    const named = sent.find(({ own }) => receipt === `send.${own.id}`);
+    const longest = sent.toSorted((a, b) => b.own.body.length - a.own.body.length)[0];
+    const at = named ?? (TOO_LARGE.includes(code) ? longest : undefined);
+    if (at !== undefined) this.#failed(at.room, at.own.id, sentenceOf(code));
   }
 
   #refusedOne(room: string, refusal: { id: string; code: string; pause: number; tries: number }): void {

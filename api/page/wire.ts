@@ -15,11 +15,18 @@ export type WireState =
   /** `node`: which of many serves this page. */
   | { readonly kind: "up"; readonly node: string };
 
-/** Why a connection ended: the `code` of the ERROR frame, or empty, and the WebSocket close code. */
+/** Why a connection ended. */
 export interface Goodbye {
+  /** The `code` of the ERROR frame, or empty. */
   readonly code: string;
+  /** The `receipt-id` of the ERROR frame, or empty: which frame was at fault. */
+  readonly receipt: string;
+  /** The WebSocket close code. */
   readonly close: number;
 }
+
+/** An end of which nothing was heard. */
+const SILENT: Goodbye = Object.freeze({ code: "", receipt: "", close: 1006 });
 
 /** What the wire tells. */
 export interface WireEvents {
@@ -110,7 +117,7 @@ export class Wire {
 
   /** Gives the connection up at once, as when the browser says it is offline; tries follow. */
   drop(): void {
-    if (this.#client !== undefined) this.#lost({ code: "", close: 1006 });
+    if (this.#client !== undefined) this.#lost(SILENT);
   }
 
   async #connect(): Promise<void> {
@@ -131,17 +138,19 @@ export class Wire {
     try {
       token = await this.#events.token();
     } catch {
-      if (this.#client === client) this.#lost({ code: "", close: 1006 });
+      if (this.#client === client) this.#lost(SILENT);
       return;
     }
     if (this.#client !== client) return;
     client.connectHeaders = { passcode: token };
     let code = "";
-    client.onStompError = (frame) => {
-      code = frame.headers["code"] ?? "";
+    let receipt = "";
+    client.onStompError = ({ headers }) => {
+      code = headers["code"] ?? "";
+      receipt = headers["receipt-id"] ?? "";
     };
     client.onWebSocketClose = (event: { code?: number }) => {
-      if (this.#client === client) this.#lost({ code, close: event.code ?? 1006 });
+      if (this.#client === client) this.#lost({ code, receipt, close: event.code ?? SILENT.close });
     };
     client.onConnect = (frame) => {
       if (this.#client === client) this.#connected(client, user, frame.headers["node"] ?? "");

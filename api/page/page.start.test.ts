@@ -1,0 +1,44 @@
+/** The page as a new user meets it, in real Chromium against the real server; and a message that nobody takes. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { allStored, assertQuiet, LONGEST, live, makeRoom, Stage, say, texts } from "./page.fixture.ts";
+
+let stage: Stage;
+
+before(async () => {
+  stage = await Stage.open();
+});
+
+after(async () => {
+  await stage?.close();
+});
+
+const PHONE = { viewport: { width: 375, height: 667 }, hasTouch: true, isMobile: true };
+
+test("A new user is led to the room that is always there, and sees which node serves the page.", async () => {
+  const ann = await stage.member("Ann New", PHONE);
+  const node = ann.page.locator(".status .node", { hasText: /^node [0-9a-f]{8}$/ });
+  await node.waitFor();
+  await ann.page.getByRole("button", { name: "Join general" }).click();
+  await ann.page.getByRole("heading", { name: "general", level: 2 }).waitFor();
+  await node.waitFor();
+  await say(ann, "Here I am");
+  await allStored(ann);
+  assertQuiet(ann);
+});
+
+test("A message that the server does not take is marked as failed, and the page goes on.", async () => {
+  const ann = await stage.member("Ann Long");
+  await makeRoom(ann, "Long");
+  await say(ann, "before");
+  await allStored(ann);
+  await say(ann, "x".repeat(LONGEST + 1));
+  await ann.page.getByText("The body is larger than the limit.").waitFor();
+  await live(ann.page);
+  await say(ann, "after");
+  await ann.page.locator(".line .mark.stored, .line .mark.seen").nth(1).waitFor();
+  await ann.page.getByRole("button", { name: "Discard" }).click();
+  await allStored(ann);
+  assert.deepEqual(await texts(ann), ["before", "after"]);
+  assertQuiet(ann);
+});
