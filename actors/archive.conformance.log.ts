@@ -39,6 +39,19 @@ export function inserting(open: Open): void {
     assert.equal(await archive.byKey("a", "alice", "c/a-3"), undefined);
   });
 
+  archiveTest(
+    open,
+    "says what stands at places, whichever rooms they are of, and nothing of free ones",
+    async (archive) => {
+      await archive.insert([...sampleLog("a", 1, 600), sampleEntry("b", 3, { term: 7, key: "c/b" })]);
+      assert.deepEqual(await archive.standing([]), []);
+      const places = [...sampleLog("a", 590, 620), sampleEntry("b", 2), sampleEntry("b", 3), sampleEntry("c", 1)];
+      const standing = [...(await archive.standing(places))].sort((x, y) => x.offset - y.offset);
+      const expected = sampleLog("a", 590, 600).map(({ room, offset, term, key }) => ({ room, offset, term, key }));
+      assert.deepEqual(standing, [{ room: "b", offset: 3, term: 7, key: "c/b" }, ...expected]);
+    },
+  );
+
   archiveTest(open, "stops at a place that the batch itself has taken", async (archive) => {
     const batch = [sampleEntry("a", 1), sampleEntry("a", 1, { sender: "second" }), sampleEntry("a", 2)];
     assert.deepEqual(await archive.insert(batch), { stored: 1, conflict: true });

@@ -1,5 +1,6 @@
 /** What every archive backend must pass: the guarantees of `archive.ts`, as tests. */
 import { describe } from "node:test";
+import { bounded } from "./archive.conformance.bytes.ts";
 import { finding, inserting, reading, roundTrip } from "./archive.conformance.log.ts";
 import { converging, deriving, membersAndRooms, rooms } from "./archive.conformance.rooms.ts";
 import { ending, markers, terms } from "./archive.conformance.terms.ts";
@@ -15,6 +16,7 @@ export function archiveConformance(name: string, open: OpenArchive): void {
     inserting(open);
     roundTrip(open);
     reading(open);
+    bounded(open);
     finding(open);
     deriving(open);
     converging(open);

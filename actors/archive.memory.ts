@@ -3,6 +3,7 @@
  * the call, in the order of the calls, and every promise settles on the next microtask, so a run that
  * makes the same calls sees the same answers.
  */
+import { cutPage, itemBytes } from "./archive.page.ts";
 import type {
   Archive,
   DerivedWrite,
@@ -13,6 +14,7 @@ import type {
   MemberRecord,
   PageQuery,
   RoomRecord,
+  Standing,
 } from "./archive.ts";
 import { StoreFailure } from "./codes.ts";
 import type { ArchivedEntry, Entry, Fate } from "./entry.ts";
@@ -149,6 +151,15 @@ export class MemoryArchive implements Archive {
     return { stored, conflict: false };
   }
 
+  async standing(places: readonly Pick<Standing, "room" | "offset">[]): Promise<readonly Standing[]> {
+    this.#check();
+    return places.flatMap(({ room, offset }) => {
+      const log = this.#logs.get(room);
+      const there = log?.entries[log.indexOf(offset)];
+      return there?.offset === offset ? [{ room, offset, term: there.term, key: there.key }] : [];
+    });
+  }
+
   async head(room: string): Promise<Head | undefined> {
     this.#check();
     const last = this.#logs.get(room)?.entries.at(-1);
@@ -163,9 +174,10 @@ export class MemoryArchive implements Archive {
     const to = query.before === undefined ? log.entries.length : log.indexOf(query.before);
     const first = query.end === "first" ? from : Math.max(from, to - query.limit);
     const end = Math.min(to, first + query.limit);
-    return log.entries
+    const items = log.entries
       .slice(first, Math.max(first, end))
       .map((entry) => ({ entry, fate: log.fates.get(entry.offset) }));
+    return [...cutPage(items, query, itemBytes)];
   }
 
   async byKey(room: string, sender: string, key: string): Promise<Entry | undefined> {

@@ -61,10 +61,18 @@ export interface Head extends Position {
 
 /** What an ordered insert did. */
 export interface InsertOutcome {
-  /** How many entries, from the first on, are now durable. */
+  /** How many entries, from the first on, are now durable: all of them, unless there is a conflict or the store is slow. */
   readonly stored: number;
   /** Whether it stopped because an entry already stands at the next one's place. */
   readonly conflict: boolean;
+}
+
+/** What stands at a place of a log: enough to know it again (rule 3). */
+export interface Standing {
+  readonly room: string;
+  readonly offset: number;
+  readonly term: number;
+  readonly key: string;
 }
 
 /** A derived write: follows its entry, applied only over a lower `rev`; repeating it changes nothing. */
@@ -73,11 +81,16 @@ export type DerivedWrite =
   | { readonly kind: "room"; readonly room: RoomRecord }
   | { readonly kind: "fate"; readonly roomId: string; readonly offset: number; readonly fate: Fate };
 
-/** Which part of a log. `after` and `before` are exclusive offsets; `limit` is the most entries answered. */
+/**
+ * Which part of a log. `after` and `before` are exclusive offsets; `limit` is the most entries answered. With `bytes`
+ * a page ends at the latest with the entry by which it has so many, edited bodies included (`pageBytes`), and has one
+ * entry at least: then only an empty page, or an end of the range, says that there are no more.
+ */
 export interface PageQuery {
   readonly after?: number;
   readonly before?: number;
   readonly limit: number;
+  readonly bytes?: number;
   /** `first`: the lowest offsets of the range; `last`: the highest. Answers always rise. */
   readonly end: "first" | "last";
 }
@@ -109,6 +122,11 @@ export interface Archive {
    * All entries before the stop are durable, none after it is written.
    */
   insert(entries: readonly Entry[]): Promise<InsertOutcome>;
+  /**
+   * What stands at these places, in any order; a place that is free is left out. One question whatever their number,
+   * and no body is read.
+   */
+  standing(places: readonly Pick<Standing, "room" | "offset">[]): Promise<readonly Standing[]>;
   /** The last stored entry of a room, or undefined for an empty log. */
   head(room: string): Promise<Head | undefined>;
   /** A part of a log, rising. */

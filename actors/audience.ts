@@ -26,16 +26,18 @@ export interface AudienceHost {
   expel(room: string, user: string): void;
   /** The chain cannot be mended: every local subscription is told `recovered: false` and goes on from `head`. */
   broken(room: string, head: Position): void;
+  /** The gap is too long to be filled: every connection that listens is closed, so that it resumes. */
+  unfilled(room: string): void;
 }
 
 /** Most bytes of the ring: it is sent in one turn, and must fit a socket's buffer. */
 const RING_BYTES = 262_144;
 /** Most removals remembered; one that is not may refuse a subscription under way, which its client opens again. */
 const REMOVALS_MOST = 1_024;
-/** Most pages read to fill one gap; a longer one is told as lost. */
+/** Most pages read to fill one gap; who waits for a longer one is sent away to resume. */
 const FILL_PAGES = 64;
-/** Pause before a gap is asked for again, ms. */
-const FILL_AGAIN_MS = 100;
+/** Pause before a gap is asked for again, ms; doubles while the stores do not answer. */
+const FILL_AGAIN_MS = { first: 100, longest: 3_200 } as const;
 
 /** The audience of one room on this node. */
 export class Audience {
@@ -59,6 +61,8 @@ export class Audience {
   #forgotten = 0;
   #closed = false;
   #filling = false;
+  /** Tries of this gap that failed. */
+  #failures = 0;
   /** A pack came while a gap was being filled. */
   #missed = false;
 
@@ -235,37 +239,46 @@ export class Audience {
     this.#filling = true;
     this.#host.counters.gaps++;
     this.#fetchAll().then(
-      () => {
+      (filled) => {
         this.#filling = false;
+        this.#failures = 0;
+        if (!filled) this.#leaveUnfilled();
       },
-      (error: unknown) => {
-        this.#host.log.warn({ room: this.room, err: error }, "a gap was not filled; asking again");
-        this.#host.clock.after(FILL_AGAIN_MS, () => {
-          this.#filling = false;
-          if (!this.#closed) this.fill();
-        });
-      },
+      (error: unknown) => this.#fillLater(error),
     );
   }
 
-  async #fetchAll(): Promise<void> {
-    do {
-      this.#missed = false;
-      await this.#fetch();
-    } while (this.#missed);
+  #fillLater(error: unknown): void {
+    const { log, clock } = this.#host;
+    const { first, longest } = FILL_AGAIN_MS;
+    if (this.#failures === 0) log.warn({ room: this.room, err: error }, "a gap was not filled; asking again");
+    clock.after(Math.min(longest, first * 2 ** Math.min(this.#failures, 10)), () => {
+      this.#filling = false;
+      if (!this.#closed) this.fill();
+    });
+    this.#failures++;
   }
 
-  async #fetch(): Promise<void> {
+  /** Up to the head; false when that takes more pages than a gap may. */
+  async #fetchAll(): Promise<boolean> {
     for (let lap = 0; lap < FILL_PAGES; lap++) {
+      // What is missed while a page is read was accepted before: it is on the next one.
+      this.#missed = false;
       const here = this.position as Position;
       const page = await fetchAfter(this.#host, this.room, here.offset);
       const first = page[0];
-      if (!first) return;
-      if (first.offset !== here.offset + 1 || first.prevTerm !== here.term) {
-        const last = page[page.length - 1] as Entry;
-        return this.lost(positionOf(last));
-      }
-      this.#deliver(page);
+      const broken = first && (first.offset !== here.offset + 1 || first.prevTerm !== here.term);
+      if (broken) this.lost(positionOf(page[page.length - 1] as Entry));
+      else this.#deliver(page);
+      if ((broken || !first) && !this.#missed) return true;
     }
+    return false;
+  }
+
+  /** Bounded laps, then the connections are closed to resume: they are told how much of it they are given. */
+  #leaveUnfilled(): void {
+    this.#host.log.warn({ room: this.room, at: this.position }, "a gap of a room is too long to be filled");
+    this.#giveUp();
+    this.#host.unfilled(this.room);
   }
 }

@@ -12,7 +12,7 @@ import { Crowds, type CrowdsHost } from "./crowds.ts";
 import { isRoomId, type Position } from "./entry.ts";
 import type { Claims } from "./identity.ts";
 import type { Limits } from "./limits.ts";
-import type { Fanout } from "./link.ts";
+import type { Fanout, Subscription } from "./link.ts";
 import type { Log } from "./log.ts";
 import type { RoomPresence } from "./presence.ts";
 import type { Registry } from "./registry.ts";
@@ -39,7 +39,7 @@ export interface AudiencesHost extends CrowdsHost {
 const STRANGERS_PAGE = 500;
 
 /** All audiences of one node. */
-export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
+export class Audiences implements Pick<AudienceHost, "expel" | "broken" | "unfilled"> {
   readonly #host: AudiencesHost;
   readonly #byRoom = new Map<string, Audience>();
   /** Tells the owners of rooms who is here. */
@@ -76,6 +76,7 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
       counters,
       expel: (...a) => this.expel(...a),
       broken: (...a) => this.broken(...a),
+      unfilled: (...a) => this.unfilled(...a),
     };
   }
 
@@ -206,6 +207,14 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken"> {
       }
     }
     void this.#sift(roomId, this.#byRoom.get(roomId));
+  }
+
+  unfilled(roomId: string): void {
+    for (const connection of [...this.#host.registry.all()]) {
+      const listens = ({ kind, subject, state }: Subscription): boolean =>
+        kind === "log" && subject === roomId && (state === "live" || state === "replaying");
+      if (connection.subscriptions.some(listens)) connection.end("gap-unfilled");
+    }
   }
 
   /** Asks the owner again who may be here: a removal may be among what was lost. */

@@ -24,7 +24,7 @@ function sendsOf(first: number, ...bodies: readonly Uint8Array[]): Word {
   const drafts = bodies.map((body, at) => draftOf(`c/${first + at}`, body));
   return {
     kind: "sends",
-    parcels: [{ room: "a", line: 7, first, oldest: first, again: 0, term: 0, drafts, urgent: [0] }],
+    parcels: [{ room: "a", line: 7, first, oldest: first, again: 0, term: 0, drafts, urgent: [0], passed: [1] }],
   };
 }
 
@@ -47,7 +47,7 @@ const SAMPLES: readonly Word[] = [
     ],
   },
   { kind: "call", id: 1, method: "members", args: ["a", { after: undefined, limit: -1 }, [BODY], null, true] },
-  { kind: "result", id: 1, value: undefined },
+  { kind: "result", method: "m", id: 1, value: undefined },
   { kind: "refusal", id: 1, code: "not-found", detail: "Gone.", retryAfterMs: undefined },
   { kind: "crowds", crowds: [] },
   { kind: "whoIsThere", rooms: ["a", "b"] },

@@ -5,7 +5,7 @@ import { assertSameEntries } from "./archive.conformance.samples.ts";
 import { nodes } from "./bus.conformance.nodes.ts";
 import { type BusUnderTest, type Check, packOf, ROOM, type Scene, wire } from "./bus.conformance.wire.ts";
 import type { Bus, Pack } from "./bus.ts";
-import { type Entry, type Position, shardOf } from "./entry.ts";
+import { type Entry, entryBytes, type Position, shardOf } from "./entry.ts";
 import { LIMITS, type Limits } from "./limits.ts";
 
 /** Opens an empty hub; the limits decide how much is kept for replay. */
@@ -196,6 +196,24 @@ function reading(check: Check): void {
     assert.deepEqual(await read(8, 10), [9]);
     assert.deepEqual(await read(9, 10), []);
     assert.deepEqual(await bus.log("nowhere", 0, 10), []);
+  });
+
+  check("ends what is read with the entry by which it has its bytes.", async ({ bus, shard }) => {
+    const packs = Array.from({ length: 12 }, (_, i) => packOf(ROOM, i * 2 + 1, i * 2 + 2, i === 0 ? OPENING : {}));
+    for (const pack of packs) assert.equal(await bus.append(shard, 1, [pack]), "ok");
+    const all = packs.flatMap(({ entries }) => entries);
+    const sizes = all.map(entryBytes);
+    const upTo = (count: number): number => sizes.slice(0, count).reduce((sum, size) => sum + size, 0);
+    const read = async (after: number, limit: number, bytes: number): Promise<number[]> =>
+      (await bus.log(ROOM, after, limit, bytes)).map((entry) => entry.offset);
+    assert.deepEqual(await read(0, 10, 1), [1]);
+    assert.deepEqual(await read(3, 10, upTo(5) - upTo(3)), [4, 5]);
+    for (const count of [5, 19, 20]) {
+      assert.equal((await read(0, 100, upTo(count))).length, count);
+      assert.equal((await read(0, 100, upTo(count) + 1)).length, count + 1);
+    }
+    assert.deepEqual(await read(20, 100, 1_000_000), [21, 22, 23, 24]);
+    assert.deepEqual(await read(0, 2, 1_000_000), [1, 2]);
   });
 
   check("keeps rooms of different shards apart.", async ({ bus, shard, hub, stranger }) => {

@@ -6,6 +6,8 @@
  * stored entry: `take` answers that its predecessor's term ended in order ("intact" in the protocol).
  * A shared hub stands for a store of its own: there a shard without a term is one that was lost.
  */
+import { cutPage } from "./archive.page.ts";
+import { areSignals, isBeat, isNotice, isPack, isWord } from "./bus.shapes.ts";
 import type {
   AppendAnswer,
   Beat,
@@ -83,6 +85,14 @@ export class MemoryHub {
       this.#hot.set(id, shard);
     }
     return shard;
+  }
+
+  /**
+   * On a hub that stands for a store of its own nothing may be said that a real wire would not take: what the
+   * shapes refuse there would be lost without a word. Throws RangeError.
+   */
+  demand(holds: () => boolean): void {
+    if (this.shared && !holds()) throw new RangeError("This has not the shape of what goes over the bus.");
   }
 
   /** Calls receivers one after the other: what is sent while one of them is in a call waits for its end. */
@@ -230,12 +240,12 @@ export class MemoryBus implements Bus {
     return [...this.#hub.shard(shardId).dirty];
   }
 
-  async log(roomId: string, after: number, limit: number): Promise<readonly Entry[]> {
+  async log(roomId: string, after: number, limit: number, bytes?: number): Promise<readonly Entry[]> {
     const room = this.#hub.shard(shardOf(roomId, this.#hub.shards)).rooms.get(roomId);
     if (!room || room.entries.length === 0) return [];
     const first = (room.entries[0] as Entry).offset;
     const from = Math.max(0, after + 1 - first);
-    return room.entries.slice(from, from + limit);
+    return cutPage(room.entries.slice(from, from + limit), { end: "first", bytes }, entryBytes);
   }
 
   async stored(shardId: number, term: number, roomId: string, stored: Position): Promise<boolean> {
@@ -291,6 +301,7 @@ export class MemoryBus implements Bus {
   }
 
   publish(packs: readonly Pack[]): void {
+    this.#hub.demand(() => packs.every(isPack));
     this.#hub.deliver(() => {
       for (const handle of this.#hub.handles) {
         for (const pack of packs) if (handle.#joined.has(pack.room)) handle.#receiver?.onPack(pack);
@@ -299,6 +310,7 @@ export class MemoryBus implements Bus {
   }
 
   signal(signals: readonly Signal[]): void {
+    this.#hub.demand(() => areSignals(signals));
     this.#hub.deliver(() => {
       for (const handle of this.#hub.handles) {
         const wanted = signals.filter((signal) => handle.#joined.has(signal.room));
@@ -308,12 +320,14 @@ export class MemoryBus implements Bus {
   }
 
   notify(notice: Notice): void {
+    this.#hub.demand(() => isNotice(notice));
     this.#hub.deliver(() => {
       for (const handle of this.#hub.handles) handle.#receiver?.onNotice(notice);
     });
   }
 
   tell(node: string, word: Word): void {
+    this.#hub.demand(() => isWord(word));
     const from = this.#receiver?.name;
     if (from === undefined) return;
     const hear = (): void => {
@@ -326,6 +340,7 @@ export class MemoryBus implements Bus {
   }
 
   async beat(self: Beat, lifeMs: number): Promise<Living> {
+    this.#hub.demand(() => isBeat(self));
     return this.#hub.beat(self, lifeMs);
   }
 

@@ -2,6 +2,7 @@
  * The bus port: the hot log and the wire between nodes. Embedded: memory; production: Redis.
  * The guarantees are those of the protocol of a room's log; `bus.conformance.ts` checks every backend.
  */
+import type { Alike } from "./alike.ts";
 import type { Entry, Position } from "./entry.ts";
 import type { Link } from "./link.ts";
 import type { Word } from "./words.ts";
@@ -61,6 +62,8 @@ export type Notice =
   | { readonly kind: "close"; readonly connection: string }
   /** Shards that a node now owns, each with its term; only a higher term is believed (becoming owner, step 6). */
   | { readonly kind: "owner"; readonly node: string; readonly shards: readonly (readonly [number, number])[] }
+  /** A node ends in order: nobody need wait until its beat is missed. */
+  | { readonly kind: "farewell"; readonly node: string }
   | { readonly kind: "dissolved"; readonly room: string }
   /** Users whose last connection at `node` ended, or of whom it is not known: who has one says `online`. */
   | { readonly kind: "offline"; readonly node: string; readonly users: readonly string[] }
@@ -94,6 +97,8 @@ export interface Beat {
   readonly connections: number;
   /** Shards it owns. */
   readonly shards: number;
+  /** What must be the same at all nodes; not told by every version. */
+  readonly alike?: Alike | undefined;
 }
 
 /** Who lives, as the bus knows. */
@@ -145,8 +150,11 @@ export interface Bus {
   headsOf(shard: number, rooms: readonly string[]): Promise<ReadonlyMap<string, Position>>;
   /** Rooms of the shard with entries that are not yet known to be stored. */
   dirty(shard: number): Promise<readonly string[]>;
-  /** Entries of a room after an offset, rising, as far as the hot log has them; at most `limit`. */
-  log(room: string, after: number, limit: number): Promise<readonly Entry[]>;
+  /**
+   * Entries of a room after an offset, rising, as far as the hot log has them; at most `limit`. With `bytes` they end
+   * at the latest with the one by which there are so many.
+   */
+  log(room: string, after: number, limit: number, bytes?: number): Promise<readonly Entry[]>;
   /**
    * Says that a room is stored up to `stored`: trims beyond the last kept for replay, and when `stored`
    * is the head takes the room off the dirty ones. False when the term is not in force.

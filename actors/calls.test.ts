@@ -165,13 +165,14 @@ test("Beyond the bound of open calls nothing is asked; beyond that of remembered
   assert.equal(other.serve.counts.busy, 1);
 });
 
-test("An answer of a node that was not asked is none.", async () => {
+test("An answer of a node that was not asked, or to another question, is none.", async () => {
   const { ask, clock, said, wire } = two({ serve: async () => "true" });
   wire.lose = ({ kind }) => kind === "call";
   const answer = ask.ask("b", "m", []);
   const [call] = said;
   assert.ok(call?.kind === "call");
-  ask.take("c", { kind: "result", id: call.id, value: "false" });
+  ask.take("c", { kind: "result", id: call.id, method: "m", value: "false" });
+  ask.take("b", { kind: "result", id: call.id, method: "another", value: "false" });
   wire.lose = () => false;
   await clock.advance(300);
   assert.equal(await answer, "true");

@@ -181,8 +181,8 @@ export class Calls {
   take(from: string, word: CallWord): void {
     if (word.kind === "call") return this.#serve(from, word);
     const open = this.#open.get(word.id);
-    // An answer to a repeated call, or from a node that was not asked.
-    if (open?.node !== from) return;
+    // An answer to a repeated call, or from a node that was not asked, or to another question.
+    if (open?.node !== from || (word.kind === "result" && word.method !== open.call.method)) return;
     this.#close(open);
     if (word.kind === "result") open.resolve(word.value);
     else if (word.kind === "astray") open.reject(new Astray());
@@ -219,7 +219,8 @@ export class Calls {
 
   async #answer(from: string, id: number, asked: { method: string; args: readonly unknown[] }): Promise<CallWord> {
     try {
-      return { kind: "result", id, value: await this.#host.serve(from, asked.method, asked.args) };
+      const { method, args } = asked;
+      return { kind: "result", id, method, value: await this.#host.serve(from, method, args) };
     } catch (error) {
       if (error instanceof Astray) return { kind: "astray", id };
       return refusalWord(id, this.#refusalOf(error, asked.method));

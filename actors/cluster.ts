@@ -3,18 +3,23 @@
  * to whom rendezvous hashing names, a few at a time, by handing over; those of a dead node are taken over when
  * its locks run out. Alone on a bus that nobody shares it owns all of them.
  */
+import { Likeness } from "./alike.ts";
 import type { Archive } from "./archive.ts";
 import type { Beat, Bus, Notice } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 import { Refusal } from "./codes.ts";
 import type { Counters } from "./counters.ts";
+import type { Foresight } from "./foresight.ts";
 import { Turnstile } from "./gate.ts";
+import { Handover } from "./handover.ts";
+import { Lap } from "./lap.ts";
 import { LEASE_MS } from "./leases.memory.ts";
 import type { Log } from "./log.ts";
 import { Owners } from "./owners.ts";
 import { Peers } from "./peers.ts";
 import { rendezvous } from "./rendezvous.ts";
 import type { Shard } from "./shards.ts";
+import type { Word } from "./words.ts";
 
 /** What the cluster needs of its node. */
 export interface ClusterHost {
@@ -25,6 +30,8 @@ export interface ClusterHost {
   readonly log: Log;
   readonly counters: Counters;
   readonly shards: readonly Shard[];
+  readonly options: Pick<Beat, "alike">;
+  readonly awake: { readonly foresight: Pick<Foresight, "read"> };
   /** Connections open here. */
   readonly connections: number;
   /** The owner of a shard is another now, or is not known any more. */
@@ -33,14 +40,11 @@ export interface ClusterHost {
   nodeGone(node: string): void;
 }
 
+/** What a giver of shards and their receiver say to each other. */
+type HandoverWord = Extract<Word, { kind: "prepare" | "prepared" | "pass" }>;
+
 /** Shards claimed at the same time: each claim asks every store, and the stores' bounds are theirs. */
 const CLAIMED_AT_ONCE = 16;
-/** Shards handed over at the same time: more of them would wait for each other's stores, and each pause is longer. */
-const MOVED_AT_ONCE = 2;
-/** Pause before a pass that no announcement followed is said again, ms. */
-const PASS_AGAIN_MS = 300;
-/** Times that it is said; after them the giver takes the shard back. */
-const PASSES = 8;
 /** Most time that handing everything over may take at the end, ms. */
 const DRAIN_MS = 4_000;
 /** How long an owner is waited for, ms: a takeover fits. */
@@ -58,9 +62,9 @@ export class Cluster {
   readonly peers: Peers;
   readonly #host: ClusterHost;
   readonly #turnstile = new Turnstile(CLAIMED_AT_ONCE);
+  readonly #looking: Lap;
   readonly #since: number;
-  /** Shards being handed over by this node. */
-  readonly #giving = new Set<number>();
+  readonly #handover: Handover;
   /** Shards that should be owned here and are not, since when, monotonic ms. */
   readonly #due = new Map<number, number>();
   /** Shards whose owner is not heard of, since when, monotonic ms. */
@@ -69,14 +73,16 @@ export class Cluster {
   #announcing: [number, number][] = [];
   /** Highest terms claimed before this node came: of a shard with none nobody has anything to lose. */
   #claimed: readonly number[] = [];
-  #draining = false;
+  readonly #likeness: Likeness;
+  /** It says so from the start: nobody gives anything to a node that does not know yet whether it may join. */
+  #draining = true;
   #drained: Promise<void> | undefined;
   #stopped = false;
-  #reading = false;
 
   constructor(host: ClusterHost, shards: number) {
     this.#host = host;
     this.#since = host.clock.now();
+    this.#likeness = new Likeness(host.options.alike, host.log);
     this.owners = new Owners(shards, host);
     this.peers = new Peers({
       bus: host.bus,
@@ -84,14 +90,25 @@ export class Cluster {
       log: host.log,
       beat: () => this.#beat(),
       nodeGone: (node) => this.#gone(node),
-      lap: () => this.#balance(),
+      lap: () => this.#lap(),
+    });
+    this.#handover = new Handover({
+      ...{ bus: host.bus, clock: host.clock, log: host.log, counters: host.counters, owners: this.owners },
+      takes: (node) => this.#takers().includes(node),
+      moved: () => this.#balance(),
+    });
+    this.#looking = new Lap({
+      ...{ clock: host.clock, log: host.log, pauseMs: RECORD_MS },
+      run: () => this.#readRecord(),
+      failed: "the owners could not be looked at",
     });
   }
 
   #beat(): Beat {
-    const { name, connections, shards } = this.#host;
+    const { name, connections, shards, options } = this.#host;
     const owned = shards.reduce((count, shard) => count + (shard.mine ? 1 : 0), 0);
-    return { node: name, draining: this.#draining, since: this.#since, connections, shards: owned };
+    const [since, draining, { alike }] = [this.#since, this.#draining, options];
+    return { node: name, draining, since, connections, shards: owned, ...(alike && { alike }) };
   }
 
   /** Shards of which no owner is known. */
@@ -104,7 +121,10 @@ export class Cluster {
     return !this.#host.bus.shared || this.peers.alone;
   }
 
-  /** Resolves when every shard that should be owned here is, or another owns it. */
+  /**
+   * Resolves when every shard that should be owned here is, or another owns it. Rejects with a full sentence when
+   * nodes of another data set live on this bus.
+   */
   async start(): Promise<void> {
     const { bus, archive, shards } = this.#host;
     if (!bus.shared) {
@@ -112,10 +132,26 @@ export class Cluster {
       return;
     }
     this.#claimed = await this.#insist(() => archive.highestTerms(shards.length));
-    await this.#insist(() => this.#readRecord());
+    await this.#insist(() => this.#looking.now());
+    await this.#insist(() => this.peers.now());
+    await this.#requireLikeness();
+    this.#draining = this.#drained !== undefined;
     await this.#insist(() => this.peers.start());
-    this.#lookAgain();
-    while (!this.#settled() && !this.#stopped) await this.#nextChange();
+    if (this.#stopped) return;
+    this.#looking.start();
+    while (!this.#settled() && !this.#stopped) await this.owners.changed(RECORD_MS);
+  }
+
+  async #requireLikeness(): Promise<void> {
+    const refusal = this.#likeness.refusal(this.peers.living);
+    if (refusal === undefined) return;
+    await this.stop();
+    throw new Error(refusal);
+  }
+
+  #lap(): void {
+    this.#likeness.look(this.peers.living);
+    this.#balance();
   }
 
   /** Asks a store until it answers. */
@@ -137,41 +173,20 @@ export class Cluster {
     });
   }
 
-  /** The next change of an owner, or some time later. */
-  #nextChange(): Promise<void> {
-    const later = new Promise<void>((resolve) => void this.#host.clock.after(RECORD_MS, resolve));
-    return Promise.race([this.owners.changed(), later]);
-  }
-
   /** Resolves when a shard's owner is known; rejects with `store-unavailable` when that takes too long. */
   async ownerKnown(shard: number): Promise<void> {
     const { clock } = this.#host;
     const until = clock.monotonic() + OWNER_MS;
     while (this.owners.of(shard) === undefined) {
       if (clock.monotonic() >= until) throw new Refusal("store-unavailable", "The room has no owner now.", 1_000);
-      await this.#nextChange();
+      await this.owners.changed(RECORD_MS);
     }
-  }
-
-  #lookAgain(): void {
-    this.#host.clock.after(RECORD_MS, () => {
-      if (this.#stopped) return;
-      this.#readRecord()
-        .catch((error: unknown) => this.#host.log.warn({ err: error }, "the owners could not be looked at"))
-        .finally(() => this.#lookAgain());
-    });
   }
 
   /** Whom the bus knows as owners: announcements may be lost. */
   async #readRecord(): Promise<void> {
-    if (this.#reading) return;
-    this.#reading = true;
-    try {
-      const owners = await this.#host.bus.owners(this.#host.shards.map(({ id }) => id));
-      for (const [at, owner] of owners.entries()) if (owner) this.#learn(at, owner.node, owner.term, { record: true });
-    } finally {
-      this.#reading = false;
-    }
+    const owners = await this.#host.bus.owners(this.#host.shards.map(({ id }) => id));
+    for (const [at, owner] of owners.entries()) if (owner) this.#learn(at, owner.node, owner.term, { record: true });
   }
 
   #learn(shard: number, node: string, term: number, { record = false } = {}): void {
@@ -182,7 +197,6 @@ export class Cluster {
   }
 
   #gone(node: string): void {
-    this.#host.log.warn({ gone: node }, "a node is not heard of any more");
     this.owners.gone(node);
     this.#host.nodeGone(node);
   }
@@ -195,7 +209,7 @@ export class Cluster {
   /** A shard is owned here: everybody is told at the end of the turn. */
   owned(shard: Shard): void {
     this.#due.delete(shard.id);
-    this.owners.learn(shard.id, this.#host.name, shard.term);
+    this.owners.own(shard.id, this.#host.name, shard.term);
     if (!this.#host.bus.shared) return;
     this.#announcing.push([shard.id, shard.term]);
     if (this.#announcing.length > 1) return;
@@ -215,29 +229,45 @@ export class Cluster {
     for (const [shard, term] of shards) this.#learn(shard, node, term);
   }
 
-  /** A giver passes a shard's lock on. */
-  onPass(shard: number, lock: string): void {
+  /** A node ended in order. */
+  onFarewell({ node }: Extract<Notice, { kind: "farewell" }>): void {
+    if (node !== this.#host.name) this.peers.farewell(node);
+  }
+
+  /** A word between a giver of shards and their receiver. */
+  onWord(from: string, word: HandoverWord): void {
+    if (word.kind === "prepared") return this.#handover.onPrepared(from, word.shard);
     if (this.#draining || this.#stopped) return;
-    this.#host.shards[shard]
-      ?.receive(lock)
-      .catch((error: unknown) => this.#host.log.warn({ shard, err: error }, "a shard could not be received"));
+    if (word.kind === "prepare") return this.#onPrepare(from, word);
+    this.#host.shards[word.shard]
+      ?.receive(word.lock)
+      .catch((error: unknown) => this.#host.log.warn({ shard: word.shard, err: error }, "a shard was not received"));
+  }
+
+  #onPrepare(from: string, { shard, rooms }: Extract<HandoverWord, { kind: "prepare" }>): void {
+    void this.#host.awake.foresight.read(rooms).then(() => this.#host.bus.tell(from, { kind: "prepared", shard }));
+  }
+
+  /** Nodes that live and take shards. */
+  #takers(): readonly string[] {
+    return this.peers.living.filter(({ draining }) => !draining).map(({ node }) => node);
   }
 
   /** Who should own what, and what is to be done about it. */
   #balance(): void {
     if (this.#stopped) return;
     const { name, shards } = this.#host;
-    const nodes = this.peers.living.filter(({ draining }) => !draining).map(({ node }) => node);
+    const nodes = this.#takers();
     for (const shard of shards) {
       const wanted = rendezvous(shard.id, nodes);
       if (shard.mine) {
-        if (wanted !== undefined && wanted !== name) this.#give(shard, wanted);
+        if (wanted !== undefined && wanted !== name) this.#handover.give(shard, wanted);
         continue;
       }
       this.#doubt(shard);
       const owner = this.owners.of(shard.id);
       const owned = owner !== undefined && owner !== name && this.peers.has(owner) && !this.#stuck(shard, wanted);
-      if (wanted === name && !owned && !this.#giving.has(shard.id) && !this.#mayBeHeld(shard)) shard.want();
+      if (wanted === name && !owned && !this.#handover.has(shard.id) && !this.#mayBeHeld(shard)) shard.want();
       else if (owned || wanted !== name) shard.unwant();
     }
   }
@@ -275,46 +305,6 @@ export class Cluster {
     return fresh && shard.term === 0 && (this.#claimed[shard.id] ?? 0) > 0;
   }
 
-  #give(shard: Shard, to: string): void {
-    if (shard.state !== "owning" || this.#giving.has(shard.id) || this.#giving.size >= MOVED_AT_ONCE) return;
-    this.#giving.add(shard.id);
-    this.#handOver(shard, to).then(
-      (moved) => {
-        this.#giving.delete(shard.id);
-        // The next few, without waiting for the next beat; after one that failed the beat is soon enough.
-        if (moved && this.#giving.size === 0) this.#balance();
-      },
-      (error: unknown) => {
-        this.#giving.delete(shard.id);
-        this.#host.log.warn({ shard: shard.id, err: error }, "a shard was not handed over");
-      },
-    );
-  }
-
-  /** True when another owns it now. */
-  async #handOver(shard: Shard, to: string): Promise<boolean> {
-    const { bus, clock, counters } = this.#host;
-    const began = clock.monotonic();
-    const { term } = shard;
-    const lock = await shard.letGo();
-    if (lock === undefined) return false;
-    for (let pass = 0; pass < PASSES && this.owners.of(shard.id) === undefined; pass++) {
-      bus.tell(to, { kind: "pass", shard: shard.id, lock, term });
-      const until = clock.monotonic() + PASS_AGAIN_MS;
-      while (this.owners.of(shard.id) === undefined && clock.monotonic() < until) {
-        const late = new Promise<void>((resolve) => void clock.after(until - clock.monotonic(), resolve));
-        await Promise.race([this.owners.changed(), late]);
-      }
-    }
-    if (this.owners.of(shard.id) !== undefined) {
-      counters.moves.observe((clock.monotonic() - began) / 1_000);
-      return true;
-    }
-    this.#host.log.warn({ shard: shard.id, to }, "a shard was not taken; it is owned here again");
-    await shard.receive(lock);
-    return false;
-  }
-
   /** Gives every shard away, if there is somebody to take them; a second call resolves with the first. */
   drain(): Promise<void> {
     this.#drained ??= this.#host.bus.shared ? this.#drain() : Promise.resolve();
@@ -326,16 +316,17 @@ export class Cluster {
     const until = this.#host.clock.monotonic() + DRAIN_MS;
     await this.peers.now().catch(() => undefined);
     await this.peers.now().catch(() => undefined);
-    const left = (): boolean => this.#giving.size > 0 || this.#host.shards.some(({ mine }) => mine);
+    const left = (): boolean => !this.#handover.idle || this.#host.shards.some(({ mine }) => mine);
     while (!this.alone && left() && this.#host.clock.monotonic() < until) {
       this.#balance();
-      await this.#nextChange();
+      await this.owners.changed(RECORD_MS);
     }
   }
 
   /** Ends; shards are released by their node. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#looking.stop();
     if (this.#host.bus.shared) await this.peers.stop(this.#host.name);
   }
 }

@@ -10,6 +10,7 @@ import { Counters } from "./counters.ts";
 import { Crowds, type CrowdsHost } from "./crowds.ts";
 import { Guests, type GuestsHost, type GuestsRoom } from "./guests.ts";
 import { LIMITS, type Limits } from "./limits.ts";
+import { SILENT } from "./log.ts";
 import { MortalClock, seeded } from "./node.fixture.faults.ts";
 import { RoomPresence } from "./presence.ts";
 import { Speaker } from "./speaker.ts";
@@ -60,6 +61,7 @@ export class End implements CrowdsHost, GuestsHost, BusReceiver {
   readonly known: { node: string | undefined; term: number }[] = [];
   /** Whether nothing gets here or from here. */
   cut = false;
+  readonly log = SILENT;
   readonly registry = { ofUser: (user: string) => [{ claims: { name: user.toUpperCase() } }] };
   readonly cluster = { owners: { term: (shard: number) => this.known[shard]?.term ?? 0 } };
   readonly remote = { present: (room: string) => this.town.present(this, room) };

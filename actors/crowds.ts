@@ -11,11 +11,13 @@
  */
 import { Believed } from "./believed.ts";
 import type { Bus, Signal } from "./bus.ts";
-import type { Clock, Timer } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import { LocalCrowd } from "./crowd.ts";
 import type { Claims } from "./identity.ts";
+import { Lap } from "./lap.ts";
 import type { Limits } from "./limits.ts";
 import type { Fanout } from "./link.ts";
+import type { Log } from "./log.ts";
 import type { RoomPresence } from "./presence.ts";
 import type { Crowd } from "./words.ts";
 
@@ -24,6 +26,7 @@ export interface CrowdsHost {
   readonly name: string;
   readonly bus: Pick<Bus, "tell" | "shared">;
   readonly clock: Clock;
+  readonly log: Log;
   readonly limits: Pick<Limits, "presenceListed">;
   readonly fanout: Pick<Fanout, "signals">;
   /** The awake rooms of this node. */
@@ -82,12 +85,17 @@ export class Crowds {
   #roundAtMs = Number.NEGATIVE_INFINITY;
   /** Rooms of which the owner must be asked who is there. */
   readonly #unsure = new Map<string, Doubt>();
-  #timer: Timer | undefined;
+  readonly #lap: Lap;
   readonly #nameOf = (user: string): string => this.#host.registry.ofUser(user)[0]?.claims?.name ?? user;
 
   /** `listeners`: how many subscriptions there are here to the signals of a room. */
   constructor(host: CrowdsHost, listeners: (room: string) => number) {
     this.#host = host;
+    this.#lap = new Lap({
+      ...{ clock: host.clock, log: host.log, pauseMs: LAP_MS },
+      run: () => this.#runLap(),
+      failed: "who is here was not told",
+    });
     this.#listeners = listeners;
   }
 
@@ -98,19 +106,11 @@ export class Crowds {
 
   /** Begins the laps; a node that shares its bus with nobody owns every room and needs none. */
   start(): void {
-    if (!this.#host.bus.shared || this.#timer) return;
-    const next = (): void => {
-      this.#timer = this.#host.clock.after(LAP_MS, () => {
-        next();
-        this.#lap();
-      });
-    };
-    next();
+    if (this.#host.bus.shared) this.#lap.start();
   }
 
   stop(): void {
-    if (this.#timer) this.#host.clock.cancel(this.#timer);
-    this.#timer = undefined;
+    this.#lap.stop();
   }
 
   // ─── Who is here ───
@@ -276,7 +276,7 @@ export class Crowds {
     this.#out = new Map();
   }
 
-  #lap(): void {
+  #runLap(): void {
     const now = this.#host.clock.monotonic();
     let left = LAP_ROOMS_MOST;
     for (const crowd of [...this.#hot]) {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { type Client, Stage } from "./node.fixture.ts";
+import { type Posting, posting } from "./posting.ts";
 
 /** Sends and lets it be stored; answers the offset of the receipt. */
 async function sent(stage: Stage, client: Client, body: string, id: string): Promise<number | undefined> {
@@ -92,4 +94,45 @@ test("When the archive cannot be asked, the SEND is refused and the next one is 
   stage.faults.archiveAway = false;
   assert.equal(await sent(stage, again, "b", "y"), 3);
   assert.equal(await sent(stage, again, "b", "x"), 2);
+});
+
+/** What became of SENDs of alice that come again together, in order, once some of them are on the log of `general`. */
+async function resentAfter(keys: readonly string[], logged: readonly string[], windowBytes?: number) {
+  const stage = await Stage.open(windowBytes === undefined ? {} : { limits: { windowBytes } });
+  const outcomes = keys.map(() => "");
+  const items = keys.map((key, at) => {
+    const draft = { event: "message", sender: "alice", senderName: "Alice", key, ref: 0, contentType: "" } as const;
+    const over = (what: string) => (): void => void outcomes.splice(at, 1, what);
+    const reply = { urgent: true, accepted() {}, stored: over("stored"), refused: over("refused") };
+    return posting({ ...draft, headers: [], body: Buffer.from(key), text: true }, reply);
+  });
+  for (const [at, key] of keys.entries()) if (logged.includes(key)) stage.node.post("general", items[at] as Posting);
+  await stage.clock.advance(100);
+  await stage.crash();
+  const resent = items.map(({ draft }) => draft);
+  for (const { draft, reply } of items) {
+    const again = Object.assign(posting(draft, reply), { keyed: true, again: true, resent });
+    stage.node.room("general").repost(again);
+  }
+  await stage.clock.advance(100);
+  const log = (await stage.log("general")).filter(({ event }) => event === "message");
+  return { outcomes: outcomes.join(), log: log.map(({ key }) => key).join() };
+}
+
+test("What its sender was passed with is refused where what followed it is on the log, and else decided.", async () => {
+  const keys = ["c/1", "e/x/2", "c/3", "e/x/4", "c/5"];
+  for (const windowBytes of [undefined, 0]) {
+    assert.deepEqual(await resentAfter(keys, ["c/1", "e/x/4"], windowBytes), {
+      outcomes: "stored,refused,refused,stored,stored",
+      log: "c/1,e/x/4,c/5",
+    });
+    assert.deepEqual(await resentAfter(keys, ["c/3"], windowBytes), {
+      outcomes: "refused,refused,stored,stored,stored",
+      log: "c/3,e/x/4,c/5",
+    });
+    assert.deepEqual(await resentAfter(keys, ["c/1"], windowBytes), {
+      outcomes: "stored,stored,stored,stored,stored",
+      log: "c/1,e/x/2,c/3,e/x/4,c/5",
+    });
+  }
 });

@@ -7,9 +7,10 @@ import type { Archive } from "./archive.ts";
 import type { Clock } from "./clock.ts";
 import type { Entry } from "./entry.ts";
 import type { Limits } from "./limits.ts";
-import { type Posting, repliesOf } from "./posting.ts";
+import { type Draft, type Posting, repliesOf } from "./posting.ts";
 import type { RoomState } from "./room.state.ts";
-import { slim, Window, type WindowBudget, windowKey } from "./window.ts";
+import { readWindow } from "./window.read.ts";
+import { Window, type WindowBudget, windowKey } from "./window.ts";
 
 /** What the duplicates of a room need of its node. */
 export interface DuplicatesHost {
@@ -19,8 +20,8 @@ export interface DuplicatesHost {
   readonly windowBudget: WindowBudget;
 }
 
-/** Entries read at once while the window is loaded. */
-const LOAD_PAGE = 500;
+/** Keys looked up at once. */
+const LOOKED_AT_ONCE = 32;
 
 /** The duplicate check of one room. */
 export class Duplicates {
@@ -30,6 +31,8 @@ export class Duplicates {
   #mode: "none" | "memory" | "archive" | "closed" = "none";
   /** The posting for which the archive was just asked. */
   #looked: Posting | undefined;
+  /** By what was sent again together and by sender: at which of them the last is that is on the log, -1 for none. */
+  readonly #lasts = new WeakMap<readonly Draft[], Map<string, number>>();
 
   constructor(room: string, host: DuplicatesHost) {
     this.#room = room;
@@ -71,6 +74,39 @@ export class Duplicates {
     return this.#lookUp(item, state);
   }
 
+  /**
+   * Whether it was passed, given that `check` says new: what its sender said after it is on the log, and it is not.
+   * Then it was refused for good by an owner before this one, and is not decided after that. A promise: the
+   * archive is asked; check again after it.
+   */
+  passed({ draft, passed, resent }: Posting, state: RoomState): boolean | Promise<void> {
+    if (passed || !resent) return passed;
+    const last = this.#lasts.get(resent)?.get(draft.sender);
+    return last === undefined ? this.#lookBehind(resent, draft.sender, state) : resent.indexOf(draft) < last;
+  }
+
+  /** Finds the last of a sender's drafts that is on the log. */
+  async #lookBehind(resent: readonly Draft[], sender: string, state: RoomState): Promise<void> {
+    const theirs = resent.filter((draft) => draft.sender === sender);
+    let last = -1;
+    for (let end = theirs.length; end > 0 && last < 0; end -= LOOKED_AT_ONCE) {
+      const some = theirs.slice(Math.max(0, end - LOOKED_AT_ONCE), end);
+      const there = await Promise.all(some.map((draft) => this.#isThere(draft, state)));
+      const found = some[there.lastIndexOf(true)];
+      if (found) last = resent.indexOf(found);
+    }
+    const lasts = this.#lasts.get(resent) ?? new Map<string, number>();
+    this.#lasts.set(resent, lasts.set(sender, last));
+  }
+
+  /** Whether a draft has its place, stored or not. */
+  async #isThere({ sender, key }: Draft, state: RoomState): Promise<boolean> {
+    const { archive, clock } = this.#host;
+    if (this.#window.find(windowKey(sender, key), state.offset, clock.now())) return true;
+    if (this.#mode === "memory" && !key.startsWith("e/")) return false;
+    return (await archive.byKey(this.#room, sender, key)) !== undefined;
+  }
+
   /** A decided posting; pending counts. */
   add(item: Posting): void {
     if (this.#mode === "closed") return;
@@ -107,26 +143,17 @@ export class Duplicates {
     this.#window.load(entry);
   }
 
-  async #load(state: RoomState): Promise<void> {
-    const { archive, clock, limits } = this.#host;
-    const entries: Entry[] = [];
-    let before = state.stored.offset + 1;
-    const oldest = Math.max(0, state.offset - limits.windowEntries);
-    while (before > oldest + 1) {
-      const page = await archive.page(this.#room, { after: oldest, before, limit: LOAD_PAGE, end: "last" });
-      const first = page[0];
-      if (!first) break;
-      for (let i = page.length - 1; i >= 0; i--) {
-        const { entry } = page[i] as { entry: Entry };
-        if (entry.key.startsWith("c/")) entries.push(slim(entry));
-      }
-      before = first.entry.offset;
-      if (first.entry.at <= clock.now() - limits.windowMs) break;
-    }
-    if (this.#mode === "closed") return;
-    this.#window.loadOlder(entries.reverse());
+  /** The room opens with a window that was read before, up to where its stored log ends. */
+  begin(window: readonly Entry[]): void {
+    this.#window.loadOlder(window);
     this.#mode = "memory";
     this.#bound();
+  }
+
+  async #load(state: RoomState): Promise<void> {
+    const window = await readWindow(this.#host, this.#room, { stored: state.stored.offset, head: state.offset });
+    // The room was closed meanwhile.
+    if (this.#mode === "none") this.begin(window);
   }
 
   /** Beyond the node's bound this room's stored keys are looked up in the archive. */

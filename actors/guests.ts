@@ -4,9 +4,11 @@
  * picture, the edge is asked for everybody.
  */
 import type { Bus } from "./bus.ts";
-import type { Clock, Timer } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import { Refusal } from "./codes.ts";
 import { digestOf } from "./crowd.ts";
+import { Lap } from "./lap.ts";
+import type { Log } from "./log.ts";
 import type { RoomPresence } from "./presence.ts";
 import type { Crowd, Guest } from "./words.ts";
 
@@ -22,6 +24,7 @@ export interface GuestsRoom {
 export interface GuestsHost {
   readonly bus: Pick<Bus, "tell" | "shared">;
   readonly clock: Clock;
+  readonly log: Log;
   /** The awake rooms. */
   readonly rooms: ReadonlyMap<string, GuestsRoom>;
   /** Whether this node owns the room now. */
@@ -72,10 +75,15 @@ export class Guests {
   readonly #wanted = new Map<string, Map<string, Want>>();
   #asking = false;
   #laps = 0;
-  #timer: Timer | undefined;
+  readonly #lap: Lap;
 
   constructor(host: GuestsHost) {
     this.#host = host;
+    this.#lap = new Lap({
+      ...{ clock: host.clock, log: host.log, pauseMs: LAP_MS },
+      run: () => this.#runLap(),
+      failed: "who is elsewhere was not asked",
+    });
   }
 
   /** Rooms with users at other nodes. */
@@ -85,19 +93,11 @@ export class Guests {
 
   /** Begins the laps. */
   start(): void {
-    if (!this.#host.bus.shared || this.#timer) return;
-    const next = (): void => {
-      this.#timer = this.#host.clock.after(LAP_MS, () => {
-        next();
-        this.#lap();
-      });
-    };
-    next();
+    if (this.#host.bus.shared) this.#lap.start();
   }
 
   stop(): void {
-    if (this.#timer) this.#host.clock.cancel(this.#timer);
-    this.#timer = undefined;
+    this.#lap.stop();
   }
 
   /** An edge says who is there. */
@@ -209,7 +209,7 @@ export class Guests {
     }
   }
 
-  #lap(): void {
+  #runLap(): void {
     this.#ask();
     if (this.#laps++ % SILENT_LAPS > 0) return;
     const silentMs = this.#host.clock.monotonic() - SILENT_MS;

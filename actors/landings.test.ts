@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SimulatedClock } from "./clock.ts";
+import { Refusal } from "./codes.ts";
 import { draftOf, Owner, PlainRoom, Wire } from "./lines.fixture.ts";
 import { seeded } from "./node.fixture.faults.ts";
 import type { Posting } from "./posting.ts";
+import { PassedRefusal } from "./reopening.ts";
 import type { Answers, Parcel } from "./words.ts";
 
 function landed() {
@@ -17,7 +19,7 @@ function landed() {
 /** A parcel of the line 1 in the room `a`: numbers from `first` on. */
 function parcelOf(first: number, count: number, more: Partial<Parcel> = {}): Parcel {
   const drafts = Array.from({ length: count }, (_, at) => draftOf(`e/e/${more.line ?? 1}.${first + at}`));
-  return { room: "a", line: 1, first, oldest: 1, again: 0, term: 0, drafts, urgent: [], ...more };
+  return { room: "a", line: 1, first, oldest: 1, again: 0, term: 0, drafts, urgent: [], passed: [], ...more };
 }
 
 /** Answers as text. */
@@ -145,22 +147,39 @@ test("A draft that the wire damaged gets no place in any log, and costs the othe
   );
 });
 
-test("What an edge said while it knew an older term is looked for by its key before it is decided.", () => {
+test("A word under another term than the owner's decides nothing: others may have decided or refused it since.", async () => {
+  const { clock, wire, room, owner } = landed();
+  owner.landings.onSends("e", [parcelOf(1, 2, { term: -1 }), parcelOf(1, 2, { room: "b", term: 1 })]);
+  await clock.turn();
+  assert.deepEqual([room.keys, wire.answers().map(said)], [[], ["expected 0", "astray"]]);
+});
+
+test("A late word of a line that was known here and forgotten decides nothing, and the line begins anew.", async () => {
+  const { clock, wire, room, owner } = landed();
+  room.refuses = ({ draft }) => (draft.key === "e/e/4.1" ? new Refusal("room-not-found") : undefined);
+  owner.landings.onSends("e", [parcelOf(1, 1, { line: 4 })]);
+  owner.landings.gone("e");
+  room.refuses = () => undefined;
+  owner.landings.onSends("e", [parcelOf(1, 1, { line: 4 }), parcelOf(1, 1, { line: 5 })]);
+  await clock.turn();
+  assert.deepEqual(room.keys, ["e/e/5.1"]);
+  assert.deepEqual(wire.answers().map(said), ["refused 1", "expected 0", "accepted 1,stored 1"]);
+});
+
+test("What was sent again is given to the room with all that came again with it, and with what its edge knows.", () => {
   const { room, owner } = landed();
-  owner.landings.onSends("e", [parcelOf(1, 2, { term: -1 })]);
+  const parcel = parcelOf(1, 4, { again: 3, passed: [1, 3] });
+  owner.landings.onSends("e", [parcel]);
   assert.deepEqual(
-    room.items.map(({ again }) => again),
-    [true, true],
+    room.items.map(({ passed, resent }) => [passed, resent]),
+    [false, true, false, true].map((passed, at) => [passed, at < 3 ? parcel.drafts.slice(0, 3) : undefined]),
   );
 });
 
-test("A late word of a line that was known here and forgotten is looked for by its keys.", () => {
-  const { room, owner } = landed();
-  owner.landings.onSends("e", [parcelOf(1, 1, { line: 4 })]);
-  owner.landings.gone("e");
-  owner.landings.onSends("e", [parcelOf(1, 1, { line: 4 }), parcelOf(1, 1, { line: 5 })]);
-  assert.deepEqual(
-    room.items.map(({ again }) => again),
-    [false, true, false],
-  );
+test("That something was passed is a refusal for good, though it may have been on the log.", async () => {
+  const { clock, wire, room, owner } = landed();
+  room.refuses = ({ passed }) => (passed ? new PassedRefusal() : undefined);
+  owner.landings.onSends("e", [parcelOf(1, 2, { again: 2, passed: [0] })]);
+  await clock.turn();
+  assert.deepEqual(wire.answers().map(said), ["refused 1,accepted 2,stored 2"]);
 });

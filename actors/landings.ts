@@ -14,7 +14,7 @@ import type { Refusal } from "./codes.ts";
 import type { Counters } from "./counters.ts";
 import type { Entry } from "./entry.ts";
 import { type Draft, type Posting, posting, type Reply } from "./posting.ts";
-import { ReopeningRefusal } from "./reopening.ts";
+import { mayPass, ReopeningRefusal } from "./reopening.ts";
 import { type Answer, type Answers, isDraft, type Parcel } from "./words.ts";
 
 /** What the landings need of their node. */
@@ -56,8 +56,6 @@ interface Landing {
   passing: boolean;
   /** All that is known of it is said again in this turn. */
   repeated: boolean;
-  /** Its first parcel may be one of a line that was known here and forgotten. */
-  late: boolean;
   /** Its edge lives no more, and will not send again. */
   gone: boolean;
 }
@@ -140,15 +138,6 @@ export class Landed implements Reply {
   }
 }
 
-/**
- * Whether a refusal says nothing for good: the room is being reopened; or there was no place, or no store, to
- * find out whether what may be on the log already is there. The latter of what is surely new is for its sender.
- */
-function mayPass(refusal: Refusal, again: boolean): boolean {
-  if (refusal instanceof ReopeningRefusal) return true;
-  return again && (refusal.code === "queue-full" || refusal.code === "store-unavailable");
-}
-
 /** All lines that lead to this node. */
 export class Landings implements LandedHost {
   readonly #host: LandingsHost;
@@ -195,11 +184,14 @@ export class Landings implements LandedHost {
 
   #land(from: string, parcel: Parcel): void {
     const { room, first, oldest } = parcel;
-    if (!this.#host.owns(room)) {
+    const termHere = this.#host.termHere(room);
+    if (!this.#host.owns(room) || parcel.term > termHere) {
       this.#rooms.delete(room);
       this.#leave(from, parcel).astray = true;
       return;
     }
+    // Others may have owned the room since, and decided or refused what this brings.
+    if (parcel.term < termHere) return this.#anew(from, parcel);
     const landing = this.#find(from, parcel);
     if (!landing) return;
     if (first > landing.expected) {
@@ -218,8 +210,14 @@ export class Landings implements LandedHost {
     this.#take(landing, parcel);
   }
 
+  /** A word that may be late decides nothing: what its edge still waits for comes again, in a line of another number. */
+  #anew(from: string, parcel: Parcel): void {
+    this.#leave(from, parcel).expected = 0;
+  }
+
   /** The line as it is known here. One that is not begins with a fresh parcel; one that ended is not heard. */
-  #find(from: string, { room, line, first, oldest }: Parcel): Landing | undefined {
+  #find(from: string, parcel: Parcel): Landing | undefined {
+    const { room, line, first, oldest } = parcel;
     let edges = this.#rooms.get(room);
     const known = edges?.get(from);
     const now = this.#host.clock.monotonic();
@@ -228,17 +226,16 @@ export class Landings implements LandedHost {
       known.usedAt = now;
       return known;
     }
+    // It may have begun before and been forgotten, with what it was refused, and this may be a late word of that time.
+    if (line <= (this.#begun.get(from) ?? 0)) return void this.#anew(from, parcel);
     if (first > oldest) {
       this.#leave(from, { room, line }).expected = 1;
       return undefined;
     }
     const landing = landingOf(from, { room, line }, first);
     landing.usedAt = now;
-    // It may have begun before and been forgotten, and this may be a late word of that time.
-    const begun = this.#begun.get(from) ?? 0;
-    landing.late = line <= begun;
     if (this.#begun.size >= EDGES_MOST) this.#begun.clear();
-    this.#begun.set(from, Math.max(begun, line));
+    this.#begun.set(from, line);
     if (!edges) {
       edges = new Map();
       this.#rooms.set(room, edges);
@@ -249,9 +246,11 @@ export class Landings implements LandedHost {
   }
 
   /** Gives the room what is next, as long as nothing of it is expected again. */
-  #take(landing: Landing, { room, first, term, drafts, urgent, ...parcel }: Parcel): void {
-    const again = term === this.#host.termHere(room) && !landing.late ? parcel.again : drafts.length;
-    landing.late = false;
+  #take(landing: Landing, { room, first, drafts, again, urgent, passed }: Parcel): void {
+    // Among it may be what the edge found in a hot log as an owner: other edges' SENDs, in no order with its own.
+    const resent = drafts
+      .slice(0, again)
+      .filter(({ key }) => !key.startsWith("e/") || key.startsWith(`e/${landing.edge}/`));
     let hurried = 0;
     for (const [at, draft] of drafts.entries()) {
       const number = first + at;
@@ -264,7 +263,10 @@ export class Landings implements LandedHost {
       const landed = new Landed(this, landing, { number, urgent: hurry, again: at < again });
       landing.landed.set(number, landed);
       this.#host.counters.landed++;
-      this.#host.post(room, postingOf(draft, landed, at < again));
+      const item = postingOf(draft, landed, at < again);
+      item.passed = passed.includes(at);
+      if (resent.includes(draft)) item.resent = resent;
+      this.#host.post(room, item);
       // Where the line was set back the room may have some of what follows.
       if (landing.expected === number + 1) skipGiven(landing);
     }
@@ -377,7 +379,6 @@ function landingOf(edge: string, { room, line }: Pick<Parcel, "room" | "line">, 
     passing: false,
     repeated: false,
     gone: false,
-    late: false,
   };
 }
 

@@ -72,6 +72,8 @@ export class Line {
   #cursor = 1;
   #mark = 1;
   #flight = 0;
+  /** The highest number that was given a place on the log. */
+  #placed = 0;
 
   readonly #term: () => number;
 
@@ -115,6 +117,16 @@ export class Line {
     return this.#items.toArray().filter((item) => item.phase !== "answered");
   }
 
+  /**
+   * The same, for another owner. A room is given a line in order: what has no place here, and is before what has
+   * one, has its place or was refused for good, and its next owner cannot know the latter.
+   */
+  leftOver(): LineItem[] {
+    const items = this.unanswered();
+    for (const { number, told, posting } of items) if (number < this.#placed && !told) posting.passed = true;
+    return items;
+  }
+
   push(item: LineItem): void {
     item.number = this.last + 1;
     this.#items.push(item);
@@ -122,7 +134,7 @@ export class Line {
 
   /** Begins anew under another number, with `before` in front: all that is unanswered, without holes. */
   restart(number: number, to: string | undefined, before: readonly LineItem[] = []): void {
-    const items = [...before, ...this.unanswered()];
+    const items = [...before, ...this.leftOver()];
     for (const [at, item] of items.entries()) {
       item.number = at + 1;
       item.phase = "waiting";
@@ -132,6 +144,7 @@ export class Line {
     this.#cursor = 1;
     this.#mark = 1;
     this.#flight = 0;
+    this.#placed = 0;
     this.number = number;
     this.to = to;
     this.heldUntil = 0;
@@ -139,6 +152,11 @@ export class Line {
     this.tries = 0;
     this.askedAt = 0;
     this.asks = 0;
+  }
+
+  /** The item has a place on the log. */
+  place({ number }: LineItem): void {
+    this.#placed = Math.max(this.#placed, number);
   }
 
   /** The owner has the item in its order. False when that is no news. */
@@ -227,9 +245,11 @@ export class Line {
 
   #wrap(items: readonly LineItem[], bytes: number): Wrapped {
     const urgent: number[] = [];
+    const passed: number[] = [];
     let again = 0;
     for (const [at, item] of items.entries()) {
       if (repliesOf(item.posting).some((reply) => reply.urgent)) urgent.push(at);
+      if (item.posting.passed) passed.push(at);
       if (item.again) again++;
       item.again = true;
     }
@@ -237,7 +257,7 @@ export class Line {
     const [{ number: first }] = items as [LineItem];
     const drafts = items.map(({ posting }) => posting.draft);
     return {
-      parcel: { room, line, first, oldest: this.#first, again, drafts, urgent, term: this.#term() },
+      parcel: { room, line, first, oldest: this.#first, again, drafts, urgent, passed, term: this.#term() },
       bytes,
       again,
     };

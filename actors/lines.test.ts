@@ -7,6 +7,7 @@ import { draftOf, Ear, Edge, Owner, PlainRoom, Wire } from "./lines.fixture.ts";
 import { seeded } from "./node.fixture.faults.ts";
 import { type Posting, posting } from "./posting.ts";
 import { ReopeningRefusal } from "./reopening.ts";
+import type { Parcel } from "./words.ts";
 
 /** An edge `e` whose rooms are all owned by `o`. */
 function pair(limits: Partial<Limits> = {}) {
@@ -290,4 +291,47 @@ test("A refusal of what is new is the sender's; of what may be on the log it is 
   next.refuses = () => undefined;
   await clock.advance(4_100);
   assert.deepEqual([second.heard, third.heard, next.keys], [DONE, DONE, ["e/e/2", "e/e/3"]]);
+});
+
+test("What has no place where what stands behind it has one is said to be passed, to the next owner and at home.", async () => {
+  for (const owner of ["p", "e"]) {
+    const { clock, wire, room, edge } = pair();
+    room.held = true;
+    for (let at = 0; at < 4; at++) edge.send("a");
+    await clock.advance(10);
+    // The first one's place was heard, too.
+    room.accept(room.items[0] as Posting);
+    room.answer(room.items[2] as Posting);
+    await clock.advance(10);
+    const next = new PlainRoom();
+    new Owner({ name: "p", wire, post: next.post });
+    edge.turnTo(owner);
+    await clock.advance(10);
+    const items = owner === "p" ? next.items : edge.here;
+    assert.deepEqual(
+      items.map(({ draft, passed, resent }) => [draft.key, passed, resent?.map(({ key }) => key)]),
+      ["e/e/1", "e/e/2", "e/e/4"].map((key) => [key, key === "e/e/2", ["e/e/1", "e/e/2", "e/e/4"]]),
+    );
+  }
+});
+
+test("A line that its owner wants anew begins under another number, and answers for the one before are not heard.", async () => {
+  const { clock, wire, room, edge, owner } = pair();
+  room.held = true;
+  const ear = edge.send("a");
+  await clock.advance(10);
+  const late = wire.parcels()[0] as Parcel;
+  // The owner thought the edge gone, and what was answered at that time is on its way still.
+  owner.landings.gone("e");
+  owner.landings.onSends("e", [late]);
+  await clock.advance(10);
+  const answers = [
+    { what: "refused", at: 1, code: "room-not-found", detail: undefined, retryAfterMs: undefined },
+  ] as const;
+  edge.lines.onAnswers("o", [{ room: "a", line: late.line, answers, expected: undefined, astray: false }]);
+  assert.deepEqual([ear.heard, room.items.length], [[], 2]);
+  assert.ok((wire.parcels()[1]?.line ?? 0) > late.line);
+  room.answer(room.items[1] as Posting);
+  await clock.advance(10);
+  assert.deepEqual(ear.heard, DONE);
 });

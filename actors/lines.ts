@@ -14,14 +14,17 @@
  * 3. What is sent again is known to the owner by its number, and then only answered; or, where the owner knows
  *    nothing of the line (another owner, or one that forgot it), the line begins again with all that is
  *    unanswered: what of it is on the log or given to the room is met by its key, and by 2 comes before the rest.
- * 4. A copy that comes late is of a number the owner had (only answered), of a line that ended (not heard), or
- *    of one that the owner forgot: then it begins with what was the oldest when it left, and 3 holds for it.
+ * 4. A word that comes late decides nothing: of a number the owner had (only answered), of a line that ended (not
+ *    heard), under another term than the owner's, or of a line that the owner forgot: then the line begins anew
+ *    under another number, and what is answered for the one before is not heard by its edge.
  * 5. A refusal that is not for good (the room reopens, or there is no place or store to find out whether what may
  *    be on the log is) sets the owner back to that number, unless its room has later ones in hand: nothing later
  *    is given to the room before it.
  * 6. A line has one source: what an owner that lost its room has of other nodes' lines it leaves to them.
- * What remains: a refusal for good that the edge does not hear before the owner changes, or forgets the line. The
- * next one may decide it after all, and then after what followed it.
+ * 7. A refusal for good that the edge does not hear before its line begins anew is lost. But by 2 what has no
+ *    place, and stood before what has one, was refused: the edge notes it (`passed`), and an owner sees it of what
+ *    comes again together (`resent`). It is refused again, and never decided after what followed it.
+ * What remains: of a line of which more than one word comes again, unheard, an owner sees 7 in each word alone.
  */
 import type { Bus } from "./bus.ts";
 import type { Clock, Timer } from "./clock.ts";
@@ -33,7 +36,15 @@ import type { Limits } from "./limits.ts";
 import { entryOf, Line, type LineItem, lineItem } from "./line.ts";
 import { LinesOutbox } from "./lines.outbox.ts";
 import type { Log } from "./log.ts";
-import { answerAccepted, answerRefused, answerStored, type Posting, type Reply, repliesOf } from "./posting.ts";
+import {
+  answerAccepted,
+  answerRefused,
+  answerStored,
+  type Draft,
+  type Posting,
+  type Reply,
+  repliesOf,
+} from "./posting.ts";
 import { ReopeningRefusal } from "./reopening.ts";
 import type { Answer, Answers } from "./words.ts";
 
@@ -190,10 +201,15 @@ export class Lines {
   /** All that is unanswered goes to another owner, in order; to the room itself when that is this node. */
   #turnTo(line: Line, owner: string | undefined): void {
     if (owner === this.#host.name) {
-      const items = line.unanswered();
+      const items = line.leftOver();
       this.#end(line);
+      // What was found in a hot log, or came from other nodes that are gone, is in no order with what is our own.
+      const own = (item: LineItem) => item.again && repliesOf(item.posting).some((one) => !(one instanceof Landed));
+      const resent = items.filter(own).map(({ posting }) => posting.draft);
       // What nobody was sent is on no log.
-      const postings = items.map(({ posting, again }) => (again ? cleared(posting) : posting));
+      const postings = items.map((item) =>
+        item.again ? cleared(item.posting, own(item) ? resent : undefined) : item.posting,
+      );
       return this.#host.repostHere(line.room, postings);
     }
     line.restart(++this.#number, owner);
@@ -232,6 +248,7 @@ export class Lines {
     if (!item) return;
     const { clock } = this.#host;
     const { posting } = item;
+    if (answer.what !== "refused") line.place(item);
     if (answer.what === "accepted") {
       if (!line.accept(item, clock.monotonic())) return;
       this.#news(line);
@@ -357,7 +374,7 @@ function pauseMs({ first, longest }: { readonly first: number; readonly longest:
 }
 
 /** The posting as far as it came from this node; what lives in another node's line is set back there. */
-function ownOf(posting: Posting): Posting | undefined {
+export function ownOf(posting: Posting): Posting | undefined {
   const own: Reply[] = [];
   let forwarded = false;
   for (const reply of repliesOf(posting)) {
@@ -372,9 +389,10 @@ function ownOf(posting: Posting): Posting | undefined {
 }
 
 /** A posting as one that was decided before, or may have been. */
-function cleared(posting: Posting): Posting {
+function cleared(posting: Posting, resent?: readonly Draft[]): Posting {
   posting.keyed = true;
   posting.again = true;
+  posting.resent = resent;
   posting.entry = undefined;
   posting.derived = undefined;
   posting.bytes = 0;

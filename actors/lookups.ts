@@ -12,6 +12,7 @@
  * and the locks tell of it. What an earlier owner may still store is seen when its short life ends.
  */
 import { LRUCache } from "lru-cache";
+import { reachesEnd } from "./archive.page.ts";
 import type { Archive, Head, MarkerRecord, MemberRecord } from "./archive.ts";
 import type { Clock } from "./clock.ts";
 import { type ArchivedEntry, entryBytes } from "./entry.ts";
@@ -48,6 +49,8 @@ const LOOK_BYTES = 512;
 const USER_BYTES = 64;
 /** Entries among which the last message is looked for. */
 const LAST_ENTRIES = 20;
+/** Bytes of them read at once: nearly always the last one is it. */
+const LAST_BYTES = 65_536;
 
 /** What is known of one room since it was first looked at. */
 interface Look {
@@ -93,8 +96,21 @@ export class Lookups {
 
   /** The last message of a room, never remembered. */
   async lastMessage(room: string): Promise<ArchivedEntry | undefined> {
-    const page = await this.#host.archive.page(room, { limit: LAST_ENTRIES, end: "last" });
-    return page.findLast((item) => item.entry.event === "message");
+    let before: number | undefined;
+    for (let left = LAST_ENTRIES; left > 0; ) {
+      const query = {
+        ...(before === undefined ? {} : { before }),
+        limit: left,
+        bytes: LAST_BYTES,
+        end: "last",
+      } as const;
+      const page = await this.#host.archive.page(room, query);
+      const message = page.findLast((item) => item.entry.event === "message");
+      if (message || page.length === 0 || reachesEnd(page, query)) return message;
+      before = page[0]?.entry.offset;
+      left -= page.length;
+    }
+    return undefined;
   }
 
   /** The room was awake: what was known of it before is over. */

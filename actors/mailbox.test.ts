@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { SimulatedClock } from "./clock.ts";
-import { type Refusal, StoreFailure } from "./codes.ts";
+import { Refusal, StoreFailure } from "./codes.ts";
+import { Latch } from "./latch.fixture.ts";
 import { SILENT } from "./log.ts";
 import { Mailbox } from "./mailbox.ts";
 import { Stage } from "./node.fixture.ts";
@@ -58,6 +59,36 @@ test("While the store does not say whether a posting is on the log, it keeps its
   mailbox.post(Object.assign(sample("c/3", refused), { keyed: true }));
   await clock.advance(1_000);
   assert.deepEqual(refused, ["c/3 store-unavailable"]);
+});
+
+test("While a room may not decide, it answers nothing either: another owner may have removed who asks.", async () => {
+  let held: Latch | undefined;
+  const answered: string[] = [];
+  const refused: string[] = [];
+  const mailbox = new Mailbox({
+    room: "general",
+    most: 2,
+    log: SILENT,
+    clock: new SimulatedClock(),
+    barred: () => held?.opened,
+    decide: () => true,
+  });
+  const read = (name: string): void =>
+    mailbox.read({ run: () => void answered.push(name), fail: ({ code }) => void refused.push(`${name} ${code}`) });
+  mailbox.open();
+  held = new Latch();
+  for (const name of ["one", "two", "three"]) read(name);
+  assert.deepEqual([answered, refused], [[], ["three queue-full"]]);
+  const { open } = held;
+  held = undefined;
+  open();
+  await new Promise(setImmediate);
+  read("four");
+  assert.deepEqual(answered, ["one", "two", "four"]);
+  held = new Latch();
+  read("five");
+  mailbox.refuse(new Refusal("store-unavailable"));
+  assert.deepEqual(refused, ["three queue-full", "five store-unavailable"]);
 });
 
 test("SENDs that an owner change finds undecided in the hot log are all decided again, however small the mailbox.", async () => {

@@ -16,6 +16,9 @@ type Task = { readonly posting: Posting } | Asked;
 /** Pause before a posting that may be on the log is looked for again, ms. */
 const LOOK_AGAIN_MS = 200;
 
+/** How long a question waits for a room that may not decide, ms. */
+const BARRED_READ_MS = 2_000;
+
 /** What a mailbox needs of its room. */
 export interface MailboxOptions {
   readonly room: string;
@@ -33,7 +36,7 @@ export interface MailboxOptions {
 export class Mailbox {
   readonly #options: MailboxOptions;
   readonly #tasks = new Denque<Task>();
-  /** Questions that wait for the opening of the room and for nothing else; none once it is open. */
+  /** Questions that wait until the room may answer: until it is open, or decides again; none while it may. */
   #readers: Asked[] | undefined = [];
   /** Something is under way, and what comes waits; at first the opening of the room. */
   #busy = true;
@@ -61,11 +64,16 @@ export class Mailbox {
 
   /** The room is open: what waits is answered and decided. */
   open(): void {
-    const readers = this.#readers ?? [];
-    this.#readers = undefined;
-    for (const { run } of readers) void run();
+    this.#answer();
     this.#busy = false;
     this.drain();
+  }
+
+  /** Answers the questions that waited, if the room still may. */
+  #answer(): void {
+    const readers = this.#readers ?? [];
+    this.#readers = undefined;
+    for (const reader of readers) this.read(reader);
   }
 
   /** Decides the posting now if nothing is before it, else when its turn comes; refused beyond the bound. */
@@ -89,11 +97,34 @@ export class Mailbox {
     this.drain();
   }
 
-  /** Runs it as soon as the room is open, in no order with what is decided. */
+  /**
+   * Runs it as soon as the room is open, in no order with what is decided. A room that may not decide waits: another
+   * node may own it by now, and have removed who asks (promise 7).
+   */
   read(asked: Asked): void {
-    if (!this.#readers) return void asked.run();
+    if (!this.#readers) {
+      const barred = this.#options.barred();
+      if (barred === undefined) return void asked.run();
+      this.#waitFor(barred);
+    }
     if (this.full) return asked.fail(new Refusal("queue-full", undefined, 1_000));
-    this.#readers.push(asked);
+    this.#readers?.push(asked);
+  }
+
+  /** Lets questions wait until the room may decide again, but not for long: nobody knows when that is. */
+  #waitFor(barred: Promise<void>): void {
+    const waiting: Asked[] = [];
+    this.#readers = waiting;
+    const end = (): void => {
+      this.#options.clock.cancel(timer);
+      if (this.#readers === waiting) this.#answer();
+    };
+    const timer = this.#options.clock.after(BARRED_READ_MS, () => {
+      if (this.#readers !== waiting) return;
+      this.#readers = undefined;
+      for (const { fail } of waiting) fail(new Refusal("store-unavailable", undefined, 1_000));
+    });
+    barred.then(end, end);
   }
 
   /** Goes on with what waits. */

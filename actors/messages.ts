@@ -1,4 +1,5 @@
 /** The face of the engine towards REST: history and what becomes of messages. */
+import { cutPage, itemBytes } from "./archive.page.ts";
 import type { Caller, Chat, History, HistoryQuery, NewMessage } from "./chat.ts";
 import { Refusal } from "./codes.ts";
 import { type ArchivedEntry, clientKey, type Entry } from "./entry.ts";
@@ -11,7 +12,7 @@ import {
   withoutDeleted,
 } from "./fate.ts";
 import { type Draft, posting } from "./posting.ts";
-import { readPage } from "./reading.ts";
+import { READ_BYTES, readPage } from "./reading.ts";
 import type { RoomState } from "./room.state.ts";
 import type { Room } from "./room.ts";
 import { RoomService, untilStored } from "./service.ts";
@@ -29,10 +30,12 @@ export class ChatService extends RoomService implements Chat {
     const { items: page, cut } = await readPage(this.archive, roomId, wanted);
     // A page that ended early for its bytes ends before what is not stored yet, if it reads forward.
     const whole = cut && forward;
-    const items = whole ? page : await this.#withUnstored(roomId, page, { ...range, most: query.limit + 1, forward });
+    const all = whole ? page : await this.#withUnstored(roomId, page, { ...range, most: query.limit + 1, forward });
+    const items = cutPage(all, { end: wanted.end, bytes: READ_BYTES }, itemBytes);
     const more = items.length > query.limit;
     const shown = !more ? items : forward ? items.slice(0, query.limit) : items.slice(items.length - query.limit);
-    return { items: shown, storedOffset: Math.max(stored, lastOffset(page)), more: more || cut };
+    const left = more || cut || items.length < all.length;
+    return { items: shown, storedOffset: Math.max(stored, lastOffset(page)), more: left };
   }
 
   /** Times become offsets: `at` never falls along a log. */
@@ -59,11 +62,17 @@ export class ChatService extends RoomService implements Chat {
     const head = room.state.accepted.offset;
     if (head <= archived || (range.forward && page.length >= range.most)) return page;
     if (!range.forward && range.before !== undefined && range.before <= archived + 1) return page;
-    const hot = await this.node.bus.log(roomId, archived, head - archived);
+    // Of a long unstored part only what is shown, which then is all that is.
+    const end = Math.min(head, (range.before ?? head + 1) - 1);
+    const from = range.forward ? archived : Math.max(archived, end - range.most);
+    const hot = await this.node.bus.log(roomId, from, Math.min(range.most, head - from));
     const fresh = withoutDeleted(hot).filter(
       (entry) => entry.offset <= head && entry.offset < (range.before ?? head + 1),
     );
-    const all = [...page, ...fresh.map((entry) => ({ entry, fate: room.fateOf(entry.offset, undefined) }))];
+    const all = [
+      ...(from > archived ? [] : page),
+      ...fresh.map((entry) => ({ entry, fate: room.fateOf(entry.offset, undefined) })),
+    ];
     return range.forward ? all.slice(0, range.most) : all.slice(Math.max(0, all.length - range.most));
   }
 

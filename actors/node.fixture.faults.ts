@@ -148,7 +148,7 @@ export function faultyBus(inner: Bus, faults: Faults, clock: MortalClock, witnes
       }),
     heads: (shard) => around.run(() => inner.heads(shard)),
     dirty: (shard) => around.run(() => inner.dirty(shard)),
-    log: (room, after, limit) => around.run(() => inner.log(room, after, limit)),
+    log: (room, after, limit, bytes) => around.run(() => inner.log(room, after, limit, bytes)),
     stored: (shard, term, room, stored) => around.run(() => inner.stored(shard, term, room, stored)),
     sleep: (shard, term, room, head) => around.run(() => inner.sleep(shard, term, room, head)),
     publish: (packs) => inner.publish(packs),

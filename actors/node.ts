@@ -9,7 +9,7 @@ import { Admission } from "./admission.ts";
 import type { Archive } from "./archive.ts";
 import { Services } from "./asking.ts";
 import { Audiences, type AudiencesHost } from "./audiences.ts";
-import type { Bus, BusReceiver, Notice, Pack, Signal } from "./bus.ts";
+import type { Beat, Bus, BusReceiver, Notice, Pack, Signal } from "./bus.ts";
 import { Calls } from "./calls.ts";
 import type { Clock } from "./clock.ts";
 import { Cluster, type ClusterHost } from "./cluster.ts";
@@ -59,6 +59,7 @@ export interface NodeOptions {
   /** The name of a user the directory knows. */
   readonly nameOf: (user: string) => Promise<string | undefined>;
   readonly shards: number;
+  readonly alike?: Beat["alike"];
   /** Whether SENDs are refused while the archive fails (no hot log outlives the process). */
   readonly refuseWhileFailing: boolean;
 }
@@ -119,7 +120,7 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
     this.rooms = this.awake.byId;
     this.cluster = new Cluster(this, options.shards);
     this.online = new OnlineWatch(this);
-    this.registry = new Registry({ clock: this.clock, limits: this.limits, watcher: this.online });
+    this.registry = new Registry({ ...options, watcher: this.online });
     const { name, bus, clock, log, services } = this;
     const [serve, safe] = [services.serve.bind(services), services.safe.bind(services)];
     this.calls = new Calls({ name, bus, clock, log, serve, safe });
@@ -245,10 +246,6 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
     this.awake.wake(roomId);
   }
 
-  putAway(room: Room): void {
-    this.awake.putAway(room);
-  }
-
   /** A SEND or a REST post; its reply hears the outcome. */
   post(roomId: string, item: Posting): void {
     this.posts.post(roomId, item);
@@ -343,7 +340,6 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
   onSignals(signals: readonly Signal[]): void {
     const byRoom = new Map<string, Signal[]>();
     for (const signal of this.audiences.crowds.admit(signals)) {
-      if ((this.audiences.get(signal.room)?.signals ?? 0) === 0) continue;
       const list = byRoom.get(signal.room);
       if (list) list.push(signal);
       else byRoom.set(signal.room, [signal]);
@@ -362,6 +358,8 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
         return this.registry.get(notice.connection)?.end("closed-by-admin");
       case "owner":
         return this.cluster.onOwner(notice);
+      case "farewell":
+        return this.cluster.onFarewell(notice);
       case "dissolved":
         return this.audiences.dissolve(notice.room);
       case "online":
@@ -381,8 +379,10 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
         return this.cluster.peers.has(from) ? this.guests.onCrowds(from, word.crowds) : undefined;
       case "whoIsThere":
         return this.audiences.crowds.onWhoIsThere(from, word.rooms);
+      case "prepare":
+      case "prepared":
       case "pass":
-        return this.cluster.onPass(word.shard, word.lock);
+        return this.cluster.onWord(from, word);
       default:
         return this.calls.take(from, word);
     }

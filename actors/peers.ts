@@ -1,6 +1,7 @@
 /** Who else lives: this node says it every half second and hears of the others (design 6). */
 import type { Beat, Bus } from "./bus.ts";
-import type { Clock, Timer } from "./clock.ts";
+import type { Clock } from "./clock.ts";
+import { Lap } from "./lap.ts";
 import type { Log } from "./log.ts";
 
 /** Pause between two beats, ms. */
@@ -12,12 +13,12 @@ const LATE_MS = 1_500;
 
 /** What the peers need of their node. */
 export interface PeersHost {
-  readonly bus: Bus;
+  readonly bus: Pick<Bus, "beat" | "fade" | "notify">;
   readonly clock: Clock;
   readonly log: Log;
   /** What this node says of itself. */
   beat(): Beat;
-  /** A node is not heard of any more. */
+  /** A node is not heard of any more, or said farewell. */
   nodeGone(node: string): void;
   /** After every beat that was answered. */
   lap(): void;
@@ -26,16 +27,22 @@ export interface PeersHost {
 /** The living nodes, as this one has heard. */
 export class Peers {
   readonly #host: PeersHost;
+  readonly #lap: Lap;
   #living: readonly Beat[] = [];
+  /** Nodes that said farewell, until the bus lists them no more. */
+  #left = new Set<string>();
   /** For how long the bus has remembered anything, ms. */
   rememberedMs = 0;
   #stopped = false;
-  #timer: Timer | undefined;
-  #beating: Promise<void> | undefined;
   #heardAt = Number.NEGATIVE_INFINITY;
 
   constructor(host: PeersHost) {
     this.#host = host;
+    this.#lap = new Lap({
+      ...{ clock: host.clock, log: host.log, pauseMs: BEAT_MS },
+      run: (lateMs) => this.#beat(lateMs),
+      failed: "a beat was not answered",
+    });
   }
 
   /** Living nodes by name, this one included. */
@@ -56,52 +63,56 @@ export class Peers {
   /** Says the first beat; rejects when the bus does not answer. */
   async start(): Promise<void> {
     await this.now();
-    this.#next();
+    if (!this.#stopped) this.#lap.start();
   }
 
-  #next(): void {
-    if (this.#stopped) return;
-    const due = this.#host.clock.monotonic() + BEAT_MS;
-    this.#timer = this.#host.clock.after(BEAT_MS, () => {
-      // Who stood still cannot tell who else did not: it looks again before it judges anyone gone.
-      const late = this.#host.clock.monotonic() - due > LATE_MS;
-      this.now(late)
-        .catch((error: unknown) => this.#host.log.warn({ err: error }, "a beat was not answered"))
-        .finally(() => this.#next());
-    });
+  /** Beats at once; a beat under way is joined. */
+  now(): Promise<void> {
+    return this.#lap.now();
   }
 
-  /** Beats at once. */
-  now(late = false): Promise<void> {
-    this.#beating ??= this.#beat(late).finally(() => {
-      this.#beating = undefined;
-    });
-    return this.#beating;
-  }
-
-  async #beat(late: boolean): Promise<void> {
-    const { bus, clock } = this.#host;
+  async #beat(lateMs: number): Promise<void> {
+    const { bus, clock, log } = this.#host;
     const sent = clock.monotonic();
     const { nodes, rememberedMs } = await bus.beat(this.#host.beat(), LIFE_MS);
     if (this.#stopped) return;
     this.rememberedMs = rememberedMs;
-    const blind = late || rememberedMs < LIFE_MS || sent - this.#heardAt > LIFE_MS;
+    // Who stood still cannot tell who else did not: it looks again before it judges anyone gone.
+    const blind = lateMs > LATE_MS || rememberedMs < LIFE_MS || sent - this.#heardAt > LIFE_MS;
     this.#heardAt = clock.monotonic();
     const names = new Set(nodes.map(({ node }) => node));
+    this.#left = new Set([...this.#left].filter((node) => names.has(node)));
     const missing = this.#living.filter(({ node }) => !names.has(node));
+    const listed = nodes.filter(({ node }) => !this.#left.has(node));
     // A bus that came back empty has not heard of everybody yet; neither has who heard nothing for a life.
-    this.#living = blind ? [...nodes, ...missing] : nodes;
-    if (!blind) for (const { node } of missing) this.#host.nodeGone(node);
+    this.#living = blind ? [...listed, ...missing] : listed;
+    if (!blind) {
+      for (const { node } of missing) {
+        log.warn({ gone: node }, "a node is not heard of any more");
+        this.#host.nodeGone(node);
+      }
+    }
+    this.#host.lap();
+  }
+
+  /** A node says that it ends: it lives no more, whatever the bus still knows of it. */
+  farewell(node: string): void {
+    this.#left.add(node);
+    if (!this.has(node)) return;
+    this.#host.log.info({ gone: node }, "a node has ended");
+    this.#living = this.#living.filter((beat) => beat.node !== node);
+    this.#host.nodeGone(node);
     this.#host.lap();
   }
 
   /** Beats no more, and says so. */
   async stop(name: string): Promise<void> {
+    const { bus, log } = this.#host;
     this.#stopped = true;
-    if (this.#timer) this.#host.clock.cancel(this.#timer);
-    await this.#beating?.catch(() => undefined);
-    await this.#host.bus
-      .fade(name)
-      .catch((error: unknown) => this.#host.log.warn({ err: error }, "the others could not be told of the end"));
+    this.#lap.stop();
+    await this.#lap.over();
+    // Before the bus forgets it: who beats between the two would miss it.
+    bus.notify({ kind: "farewell", node: name });
+    await bus.fade(name).catch((error: unknown) => log.warn({ err: error }, "the others could not be told of the end"));
   }
 }

@@ -46,6 +46,13 @@ export interface Posting {
   before: Fate | undefined;
   /** Decided anew after an owner change: what it is about must be asked again. */
   again: boolean;
+  /**
+   * What stood behind it in its line was given a place, and of this one nobody heard it: it is on the log, or was
+   * refused for good, which only an owner before this one knew. It is never decided again.
+   */
+  passed: boolean;
+  /** What its line brought with it, itself included, that may be on the log too, in order: shows whether it was passed. */
+  resent: readonly Draft[] | undefined;
   /** Retries that came while this one was under way; answered with it. */
   joined: Reply[] | undefined;
   /** Set when decided. */
@@ -67,6 +74,8 @@ export function posting(draft: Draft, reply: Reply | undefined): Posting {
     keyed,
     before: undefined,
     again: false,
+    passed: false,
+    resent: undefined,
     joined: undefined,
     entry: undefined,
     derived: undefined,

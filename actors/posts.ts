@@ -5,7 +5,7 @@
 import { LRUCache } from "lru-cache";
 import { Refusal } from "./codes.ts";
 import type { Claims } from "./identity.ts";
-import type { Lines } from "./lines.ts";
+import { type Lines, ownOf } from "./lines.ts";
 import { answerRefused, type Posting } from "./posting.ts";
 import type { Room } from "./room.ts";
 import type { Shard } from "./shards.ts";
@@ -68,7 +68,13 @@ export class Posts {
       item.entry = undefined;
       item.derived = undefined;
     }
-    if (this.#host.shardOf(roomId).mine) return this.repostHere(roomId, postings);
+    if (this.#host.shardOf(roomId).mine) {
+      // A line has one source: what stands in another node's comes again from there, or went elsewhere since.
+      return this.repostHere(
+        roomId,
+        postings.flatMap((item) => ownOf(item) ?? []),
+      );
+    }
     // What only this node can word is asked anew by who wanted it: the new owner may decide otherwise.
     const [messages, words] = [
       postings.filter(({ draft }) => draft.event === "message"),

@@ -1,13 +1,12 @@
 /** Reading a log so that no read is unbounded in bytes, and nothing that was deleted is shown. */
+import { pageBytes, reachesEnd } from "./archive.page.ts";
 import type { Archive, PageQuery } from "./archive.ts";
 import type { Bus } from "./bus.ts";
-import { type ArchivedEntry, type Entry, entryBytes } from "./entry.ts";
+import type { ArchivedEntry, Entry } from "./entry.ts";
 import { emptied, withoutDeleted } from "./fate.ts";
 
 /** Most bytes of one read; a page ends early beyond it, but has one entry at least. */
-const READ_BYTES = 4_194_304;
-/** Entries of the first step of a read: so many of the largest are still bearable at once. */
-const FIRST_STEP = 8;
+export const READ_BYTES = 4_194_304;
 /** Entries of one page of a replay. */
 const REPLAY_PAGE = 200;
 
@@ -17,21 +16,40 @@ export interface Reading {
   readonly cut: boolean;
 }
 
-/** Reads a page in steps, the next as large as the bytes so far allow. */
+/** Reads a page as far as its bytes allow. */
 export async function readPage(archive: Archive, room: string, query: PageQuery): Promise<Reading> {
-  let items: ArchivedEntry[] = [];
+  const { items, cut } = await readItems(archive, room, query);
+  return { items: await shown(archive, room, items), cut };
+}
+
+/** The items of a page as they stand in the archive, which gives out as much at once as it can. */
+async function readItems(archive: Pick<Archive, "page">, room: string, query: PageQuery): Promise<Reading> {
+  const most = query.bytes ?? READ_BYTES;
+  let items: readonly ArchivedEntry[] = [];
   let bytes = 0;
-  let step = FIRST_STEP;
-  while (items.length < query.limit) {
-    const limit = Math.min(step, query.limit - items.length);
-    const page = await archive.page(room, { ...query, ...beyond(items, query), limit });
-    for (const item of page) bytes += entryBytes(item.entry) + (item.fate?.body?.byteLength ?? 0);
+  while (items.length < query.limit && !reachesEnd(items, query)) {
+    if (bytes >= most) return { items, cut: true };
+    const limit = query.limit - items.length;
+    const page = await archive.page(room, {
+      ...query,
+      ...beyond(items, query),
+      limit,
+      bytes: Math.min(READ_BYTES, most - bytes),
+    });
+    if (page.length === 0) break;
+    bytes += pageBytes(page);
     items = query.end === "first" ? [...items, ...page] : [...page, ...items];
-    if (page.length < limit) break;
-    if (bytes >= READ_BYTES) return { items: await shown(archive, room, items), cut: true };
-    step = Math.max(1, Math.floor(((READ_BYTES - bytes) * items.length) / Math.max(1, bytes)));
   }
-  return { items: await shown(archive, room, items), cut: false };
+  return { items, cut: false };
+}
+
+/** All of a page however large it is, a bearable part of it at a time. For what must be known whole. */
+export async function readWhole(
+  archive: Pick<Archive, "page">,
+  room: string,
+  query: PageQuery,
+): Promise<readonly ArchivedEntry[]> {
+  return (await readItems(archive, room, { ...query, bytes: Number.POSITIVE_INFINITY })).items;
 }
 
 function beyond(items: readonly ArchivedEntry[], query: PageQuery): Partial<PageQuery> {
@@ -60,14 +78,16 @@ async function shown(
   });
 }
 
-/** Entries after an offset, rising: hot log first, then archive. */
+/** Entries after an offset, rising: hot log first, then archive; as many as it gives at once, none at the end. */
 export async function fetchAfter(
   host: { readonly bus: Bus; readonly archive: Archive },
   room: string,
   offset: number,
 ): Promise<readonly Entry[]> {
-  const hot = await host.bus.log(room, offset, REPLAY_PAGE);
+  const hot = await host.bus.log(room, offset, REPLAY_PAGE, READ_BYTES);
   if (hot[0]?.offset === offset + 1) return withoutDeleted(hot);
-  const { items } = await readPage(host.archive, room, { after: offset, limit: REPLAY_PAGE, end: "first" });
+  // One part is enough: who wants more asks again.
+  const query = { after: offset, limit: REPLAY_PAGE, bytes: READ_BYTES, end: "first" } as const;
+  const items = await shown(host.archive, room, await host.archive.page(room, query));
   return items.map((item) => item.entry);
 }

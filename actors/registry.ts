@@ -2,10 +2,12 @@
  * The connections of one node, by id and by user, and the sweep that ends what must end: silent ones,
  * those that never said CONNECT, and those whose token is over. No timer per connection.
  */
-import type { Clock, Timer } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import type { CodeWord } from "./codes.ts";
 import type { Connection } from "./connection.ts";
+import { Lap } from "./lap.ts";
 import type { Limits } from "./limits.ts";
+import type { Log } from "./log.ts";
 import { LATE_MS } from "./presence.ts";
 
 /** What the registry tells its node. */
@@ -20,6 +22,7 @@ export interface Watcher {
 export interface RegistryOptions {
   readonly clock: Clock;
   readonly limits: Limits;
+  readonly log: Log;
   readonly watcher: Watcher;
 }
 
@@ -34,11 +37,17 @@ export class Registry {
   readonly #byUser = new Map<string, Connection>();
   /** Users in their grace, with its end; rising, as all have the same. */
   readonly #leaving = new Map<string, number>();
-  #timer: Timer | undefined;
+  readonly #lap: Lap;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
-    this.#schedule();
+    this.#lap = new Lap({
+      ...{ clock: options.clock, log: options.log, pauseMs: SWEEP_MS },
+      // Who stood still has not read what came meanwhile: it looks again before it judges anyone silent (rule 10).
+      run: (lateMs) => (lateMs <= LATE_MS ? this.sweep() : undefined),
+      failed: "the connections could not be looked at",
+    });
+    this.#lap.start();
   }
 
   get size(): number {
@@ -116,16 +125,6 @@ export class Registry {
     }
   }
 
-  #schedule(): void {
-    const { clock } = this.#options;
-    const due = clock.monotonic() + SWEEP_MS;
-    this.#timer = clock.after(SWEEP_MS, () => {
-      // Who stood still has not read what came meanwhile: it looks again before it judges anyone silent (rule 10).
-      if (clock.monotonic() - due <= LATE_MS) this.sweep();
-      this.#schedule();
-    });
-  }
-
   /** Looks at every connection once. */
   sweep(): void {
     const now = this.#options.clock.now();
@@ -150,8 +149,7 @@ export class Registry {
   }
 
   stop(): void {
-    if (this.#timer) this.#options.clock.cancel(this.#timer);
-    this.#timer = undefined;
+    this.#lap.stop();
   }
 }
 

@@ -3,6 +3,7 @@ import type { Bus } from "./bus.ts";
 import type { Counters } from "./counters.ts";
 import type { DuplicatesHost } from "./duplicates.ts";
 import type { Position } from "./entry.ts";
+import type { Foresight } from "./foresight.ts";
 import type { Log } from "./log.ts";
 import type { Markers } from "./markers.ts";
 import type { RoomMarks } from "./marks.ts";
@@ -18,6 +19,8 @@ export interface RoomHost extends DuplicatesHost {
   readonly log: Log;
   readonly markers: Markers;
   readonly counters: Counters;
+  /** What was read of rooms before they came here. */
+  readonly foresight: Foresight;
   /** A fresh key for an entry that no client named (rule 8). */
   edgeKey(): string;
   presenceOf(room: Room): RoomPresence;
@@ -37,6 +40,8 @@ export interface RoomShard {
   readonly id: number;
   readonly term: number;
   readonly lossy: number;
+  /** How often its rooms went to another node. */
+  readonly yields: number;
   /** Whether this node may decide in the shard now; when it may not, `held` resolves once it may. */
   readonly holds: boolean;
   held(): Promise<void>;

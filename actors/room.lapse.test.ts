@@ -21,21 +21,28 @@ async function scene() {
   return { stage, alice, shard, term: shard.term, answer: () => void Object.assign(leases, own) };
 }
 
-test("While the lock is lapsed SENDs and changes wait in their order, and questions are answered.", async () => {
+test("While the lock is lapsed SENDs and changes wait in their order, and questions wait for at most 2 s.", async () => {
   const { stage, alice, shard, term, answer } = await scene();
   const room = stage.node.room("general");
   const leave = stage.chat.leave(caller("alice"), "general");
   const receipt = alice.send("general", "after");
   await stage.clock.advance(500);
-  assert.equal(await room.read((state) => state.roleOf("alice")), "member");
-  assert.equal(await room.read((state) => state.offset), 2);
-  await assert.rejects(
+  const tooLong = assert.rejects(
+    room.read((state) => state.offset),
+    { code: "store-unavailable" },
+  );
+  await stage.clock.advance(2_000);
+  await tooLong;
+  const answered = room.read((state) => state.record.id);
+  const fault = assert.rejects(
     room.read(() => {
       throw new TypeError("a fault of ours");
     }),
     TypeError,
   );
   answer();
+  assert.equal(await stage.run(answered), "general");
+  await fault;
   await stage.run(leave);
   await stage.clock.advance(500);
   assert.ok(alice.receiptOf(receipt));
@@ -46,7 +53,7 @@ test("While the lock is lapsed SENDs and changes wait in their order, and questi
   assert.equal(shard.term, term);
 });
 
-test("A question waits for the opening of its room and for nothing else.", async () => {
+test("A question waits for the opening of its room and for the lock, and for no SEND.", async () => {
   const { stage, alice, shard, answer } = await scene();
   const before = stage.node.room("general");
   before.close();
@@ -61,9 +68,10 @@ test("A question waits for the opening of its room and for nothing else.", async
   const asked = room.read((state) => state.offset);
   await stage.clock.advance(10);
   opening.open();
-  assert.equal(await stage.run(asked), 2);
+  await stage.clock.advance(10);
   assert.deepEqual([shard.holds, alice.receiptOf(receipt)], [false, undefined]);
   answer();
+  assert.equal(await stage.run(asked), 2);
   await stage.clock.advance(1_000);
   assert.ok(alice.receiptOf(receipt));
 });

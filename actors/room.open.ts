@@ -3,6 +3,7 @@ import type { DerivedWrite } from "./archive.ts";
 import { type ArchivedEntry, type Entry, type Fate, type Position, positionOf } from "./entry.ts";
 import { fateAfter } from "./fate.ts";
 import { type Posting, posting } from "./posting.ts";
+import { readWhole } from "./reading.ts";
 import { ReopeningRefusal } from "./reopening.ts";
 import { storeTail } from "./room.seal.ts";
 import { memberOf, RoomState } from "./room.state.ts";
@@ -15,6 +16,8 @@ export interface Opened {
   readonly hotHead: boolean;
   /** Whether nobody else's entry can follow the head in the archive. */
   readonly sealed: boolean;
+  /** The duplicate window up to what is stored, where it was read before. */
+  readonly window?: readonly Entry[] | undefined;
   readonly unstored: readonly Posting[];
 }
 
@@ -23,14 +26,28 @@ export async function openRoom(room: Room): Promise<Opened | undefined> {
   const { archive, bus } = room.host;
   await room.shard.admitted(room.id);
   const { term } = room.shard;
-  const [record, [last]] = await Promise.all([archive.room(room.id), archive.page(room.id, { limit: 1, end: "last" })]);
+  // In whatever order: nobody writes this room's hot log under this term before it is open.
+  const [record, [last], hot, foretell] = await Promise.all([
+    archive.room(room.id),
+    archive.page(room.id, { limit: 1, end: "last" }),
+    bus.headsOf(room.shard.id, [room.id]),
+    room.host.foresight.tell(room.id),
+  ]);
   if (!record || record.deletedAt !== undefined) return undefined;
   // Nearly always the last entry is a plain message, and nothing is to be done.
   if (last && last.entry.event !== "message") await reapply(room);
   const state = new RoomState(record, last?.entry);
-  // After the head, so that what it says of members is among them.
-  const [hot] = await Promise.all([bus.headsOf(room.shard.id, [room.id]), loadMembers(room, state)]);
-  return adoptHot(room, state, { term, hot: hot.get(room.id) });
+  const foretold = foretell(state.stored);
+  if (foretold) {
+    for (const member of foretold.members) state.members.set(member.user, member);
+    for (const entry of foretold.since) state.applyMember(entry);
+  } else {
+    // After the head, so that what it says of members is among them.
+    await loadMembers(room, state);
+  }
+  const opened = await adoptHot(room, state, { term, hot: hot.get(room.id) });
+  // Where the tail had to be stored first, another state was made.
+  return opened?.state === state ? { ...opened, window: foretold?.window } : opened;
 }
 
 async function loadMembers(room: Room, state: RoomState): Promise<void> {
@@ -47,7 +64,7 @@ async function loadMembers(room: Room, state: RoomState): Promise<void> {
 /** The last entries with derived writes may have been stored without them: they are derived again. */
 async function reapply(room: Room): Promise<void> {
   const { archive } = room.host;
-  const page = await archive.page(room.id, { limit: DERIVED_RUN, end: "last" });
+  const page = await readWhole(archive, room.id, { limit: DERIVED_RUN, end: "last" });
   let from = page.length;
   while (from > 0 && (page[from - 1] as ArchivedEntry).entry.event !== "message") from--;
   const entries = page.slice(from).map((item) => item.entry);

@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { caller, message, Stage } from "./node.fixture.ts";
 import { posting, type Reply } from "./posting.ts";
+import { roomAt, twoNodes } from "./two.fixture.ts";
 
 /** What the rooms and shards of the node log as an error from now on. */
 function errorsOf(stage: Stage): string[] {
@@ -102,4 +103,30 @@ test("A publish that meets a fault of ours in one room reaches the audiences of 
   assert.deepEqual(heard, [answered, answered]);
   assert.deepEqual(bob.heard(log), ["e/x/2"]);
   assert.deepEqual(errors, ["a publish met a fault of ours"]);
+});
+
+test("What the hot log lost after its room went elsewhere is not decided there after what its sender said since.", async () => {
+  const { a, b } = await twoNodes();
+  const room = await roomAt(a, "public", "alice");
+  const alice = a.connect("alice");
+  const shard = a.node.shardOf(room);
+  a.faults.archiveAway = true;
+  const early = alice.send(room, "one", { level: "accepted" });
+  const lost = alice.send(room, "two");
+  await a.clock.advance(50);
+  assert.ok(alice.receiptOf(early));
+  a.hub.wipe();
+  const lock = await a.run(shard.letGo());
+  assert.equal(await a.run(b.node.shardOf(room).receive(lock ?? "")), true);
+  const kept = alice.send(room, "three");
+  await a.clock.advance(1_000);
+  assert.ok(alice.receiptOf(kept));
+  a.faults.archiveAway = false;
+  await a.clock.advance(3_000);
+  assert.deepEqual(await keys(a, room), ["three"]);
+  assert.deepEqual(
+    alice.all("refused").map(({ code, receipt }) => [code, receipt]),
+    [["store-unavailable", lost]],
+  );
+  assert.deepEqual([alice.all("receipt").filter(({ id }) => id === early).length, alice.connection.pending], [1, 0]);
 });

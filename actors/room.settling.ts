@@ -29,9 +29,12 @@ export class RoomSettling implements Stored {
   #waiting: (() => void)[] = [];
   /** An entry of ours had its place taken in the archive: nothing after it may be stored. */
   #conflicted = false;
+  /** `RoomShard.yields` as the room opened. */
+  readonly #yields: number;
 
   constructor({ room, duplicates, fates }: RoomSettlingOptions) {
     this.#room = room;
+    this.#yields = room.shard.yields;
     this.#duplicates = duplicates;
     this.#fates = fates;
   }
@@ -49,8 +52,8 @@ export class RoomSettling implements Stored {
    * a fault of ours, and says that the writer has none of them.
    */
   accepted(postings: readonly Posting[]): void {
-    const { host, shard, state } = this.#room;
-    if (this.#conflicted) return shard.conflicted(this.#room, postings);
+    const { host, state } = this.#room;
+    if (this.#conflicted) return this.#again(postings);
     const last = postings[postings.length - 1] as Posting;
     const jobs = postings.map((posting) => ({ room: this, posting, urgent: posting.reply?.urgent === true }));
     state.accepted = positionOf(last.entry as Entry);
@@ -127,11 +130,18 @@ export class RoomSettling implements Stored {
   }
 
   onConflict(postings: readonly Posting[]): void {
-    const { host, id, shard } = this.#room;
+    const { host, id } = this.#room;
     this.pending -= postings.length;
     this.#conflicted = true;
     host.log.error({ room: id, entries: postings.length }, "another entry stands where ours was to be stored");
     this.#wake();
+    this.#again(postings);
+  }
+
+  /** Has them decided again. Where the room went elsewhere meanwhile, what their senders said since went there before. */
+  #again(postings: readonly Posting[]): void {
+    const { shard } = this.#room;
+    if (shard.yields !== this.#yields) for (const item of postings) item.passed = true;
     shard.conflicted(this.#room, postings);
   }
 

@@ -16,7 +16,7 @@ import { type Asked, Mailbox } from "./mailbox.ts";
 import type { RoomMarks } from "./marks.ts";
 import { answerRefused, bytesOf, type Draft, type Posting, posting, type Reply } from "./posting.ts";
 import type { RoomPresence } from "./presence.ts";
-import { ReopeningRefusal } from "./reopening.ts";
+import { PassedRefusal, ReopeningRefusal } from "./reopening.ts";
 import type { RoomHost, RoomShard } from "./room.host.ts";
 import { type Opened, openRoom } from "./room.open.ts";
 import { RoomOrder } from "./room.order.ts";
@@ -84,6 +84,7 @@ export class Room {
     if (!opened) return this.#failed(new Refusal("room-not-found"));
     this.#state = opened.state;
     this.#order.begin(opened);
+    if (opened.window) this.#duplicates.begin(opened.window);
     this.status = "open";
     this.host.opened(this);
     for (const left of opened.unstored) this.#settling.adopt(left);
@@ -164,6 +165,14 @@ export class Room {
       }
       // What the node itself words was checked by who asked for it.
       if (draft.event === "message") state.requireSight(draft.sender);
+      if (item.again) {
+        const passed = this.#duplicates.passed(item, state);
+        if (passed === true) throw new PassedRefusal();
+        if (passed !== false) {
+          this.#mailbox.hold(passed, item);
+          return false;
+        }
+      }
       if (item.again && draft.ref > 0) {
         this.#mailbox.hold(this.#askAgain(item), item);
         return false;

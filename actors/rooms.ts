@@ -7,6 +7,7 @@ import type { Cluster } from "./cluster.ts";
 import { Refusal } from "./codes.ts";
 import type { Counters } from "./counters.ts";
 import { isRoomId, shardOf } from "./entry.ts";
+import { Foresight } from "./foresight.ts";
 import type { Leases } from "./leases.ts";
 import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
@@ -65,6 +66,7 @@ export class Rooms implements RoomHost, ShardHost {
   readonly byId = new Map<string, Room>();
   readonly shards: readonly Shard[];
   readonly sleeper: Sleeper;
+  readonly foresight: Foresight;
   readonly #host: RoomsHost;
   #flushing: Shard[] = [];
   #stopped = false;
@@ -81,6 +83,7 @@ export class Rooms implements RoomHost, ShardHost {
     this.counters = host.counters;
     this.writer = host.writer;
     this.markers = host.markers;
+    this.foresight = new Foresight(host);
     this.shards = Array.from({ length: shards }, (_, id) => new Shard(id, this));
     const audiences = { has: (room: string) => host.audiences.has(room) };
     this.sleeper = new Sleeper({ ...this.#sleeping(), audiences });

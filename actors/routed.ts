@@ -24,16 +24,18 @@ const LIST_MS = 1_000;
 /**
  * What is done by a room's owner, and whether doing it again has the same effect and the same answer. Each has
  * the caller and the room as its first arguments. A second leave is refused, a second edit is another entry; a
- * post is known by its key.
+ * post is known by its key. Adding again does nothing while the user is there, but undoes a removal that came
+ * between: a late copy of an answered question must not bring a removed user back (promise 7). `addFirst` sees to
+ * that itself.
  */
 const SAFE = Object.freeze({
   room: true,
   renameRoom: true,
   deleteRoom: false,
-  join: true,
+  join: false,
   leave: false,
   members: true,
-  addMember: true,
+  addMember: false,
   addFirst: true,
   setRole: false,
   removeMember: false,

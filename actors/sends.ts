@@ -84,7 +84,9 @@ export class SendReply implements Reply {
   }
 
   refused(refusal: Refusal): void {
-    this.#connection.refuse(refusal, { receipt: this.#receipt, clientMessageId: this.#clientMessageId });
+    // It had its place, and the hot log lost it: no more was promised, and a frame is answered once.
+    const answered = this.#early && this.#told;
+    if (!answered) this.#connection.refuse(refusal, { receipt: this.#receipt, clientMessageId: this.#clientMessageId });
     this.#group?.settle();
     this.#connection.settle();
   }

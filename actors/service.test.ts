@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type CodeWord, Refusal } from "./codes.ts";
+import { ChatService } from "./messages.ts";
 import { caller, message, Stage } from "./node.fixture.ts";
 
 const code = (word: CodeWord) => (error: unknown) => error instanceof Refusal && error.code === word;
@@ -26,6 +27,16 @@ test("A private room is never left without an admin.", async () => {
   await stage.run(chat.setRole(ALICE, id, "bob", "admin"));
   const both = await stage.run(Promise.allSettled([chat.leave(ALICE, id), chat.leave(BOB, id)]));
   assert.deepEqual(both.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
+});
+
+test("A late copy of the question that made a room brings nobody back.", async () => {
+  const { stage, id } = await club();
+  const local = new ChatService(stage.node, () => id);
+  const again = (): Promise<boolean> => stage.run(local.addFirst(ALICE, id, { first: "admin", others: ["bob"] }));
+  await stage.run(stage.chat.removeMember(ALICE, id, "bob"));
+  await stage.clock.advance(11_000);
+  assert.equal(await again(), false);
+  assert.deepEqual(await roles(stage, id), ["alice admin"]);
 });
 
 test("Two admins who remove each other at once leave one.", async () => {

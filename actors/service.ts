@@ -1,5 +1,6 @@
 /** The face of the engine towards REST: rooms and their members. Whatever changes a room goes through its actor. */
 import type { Archive, MarkerRecord, MemberRecord, Role, RoomRecord, RoomType } from "./archive.ts";
+import { OWNER_MS } from "./asking.ts";
 import type { Caller, Page, PageOf, PresenceView, RoomView } from "./chat.ts";
 import { Refusal } from "./codes.ts";
 import type { Entry } from "./entry.ts";
@@ -49,7 +50,11 @@ export class RoomService implements LobbyRooms {
     return this.#lobby.counts(caller, rooms);
   }
 
-  /** Adds the caller and others where they are missing; true when anybody was. */
+  /**
+   * Adds the caller and others where they are missing; true when anybody was. Not in a room that was made a while
+   * ago: that is a late copy of a question, and who is missing there was removed (promise 7). A direct room keeps
+   * its two users.
+   */
   async addFirst(caller: Caller, roomId: string, members: FirstMembers): Promise<boolean> {
     const names = new Map<string, string>();
     for (const user of members.others) names.set(user, (await this.node.options.nameOf(user)) ?? user);
@@ -57,6 +62,8 @@ export class RoomService implements LobbyRooms {
     const added: string[] = [];
     const stored: Promise<Entry>[] = [];
     await room.ask((state) => {
+      const { type, createdAt } = state.record;
+      if (type !== "direct" && this.node.clock.now() - createdAt > MAKING_MS) return;
       for (const user of [caller.id, ...members.others]) {
         if (state.members.has(user)) continue;
         const role = user === caller.id ? members.first : "member";
@@ -137,7 +144,7 @@ export class RoomService implements LobbyRooms {
     const room = this.node.rooms.get(roomId);
     if (!room) return;
     room.close();
-    if (room.pending === 0) this.node.putAway(room);
+    if (room.pending === 0) this.node.awake.putAway(room);
   }
 
   async #changeRecord(caller: Caller, roomId: string, change: { name?: string; deletedAt?: number }): Promise<void> {
@@ -283,6 +290,9 @@ export class RoomService implements LobbyRooms {
     return storing(this.node.log, work);
   }
 }
+
+/** For how long the first members of a room may be added, ms: as long as its owner is asked, and clocks may differ. */
+const MAKING_MS = 2 * OWNER_MS;
 
 /** The room that every data set has; it belongs to nobody and cannot be deleted. */
 export const GENERAL: RoomRecord = Object.freeze({

@@ -60,6 +60,7 @@ export class Shard implements RoomShard {
   term = 0;
   /** Rooms whose head is of a lower term are unsealed when they open: the hot log may have lost their last. */
   lossy = 0;
+  yields = 0;
   readonly rooms = new Set<Room>();
   readonly #host: ShardHost;
   readonly #actor: Actor<typeof shardMachine>;
@@ -179,6 +180,7 @@ export class Shard implements RoomShard {
 
   /** The rooms of the shard live elsewhere from now on: what waited in them goes there, in order, under its keys. */
   #yield(): void {
+    this.yields++;
     this.#wanted = false;
     this.#mine = false;
     this.#holding.forget();

@@ -49,3 +49,28 @@ test("A hot log that does not answer is asked again until the room is put away."
   await stage.clock.advance(IDLE_MS);
   assert.equal(stage.hub.bytes, 0);
 });
+
+test("A room whose entries are on their way to the hot log stays awake: opened again it would give their places twice.", async () => {
+  const stage = await Stage.open({ shards: 1, shared: true });
+  const alice = stage.connect("alice");
+  alice.send("general", "joins");
+  await stage.clock.advance(1_000);
+  const { term } = stage.node.shardOf("general");
+  const latch = new Latch();
+  once(stage.node.bus, "append", async (append) => {
+    await latch.opened;
+    return append();
+  });
+  const first = alice.send("general", "on its way");
+  await stage.clock.advance(IDLE_MS);
+  const second = alice.send("general", "behind it");
+  await stage.clock.advance(1_000);
+  latch.open();
+  await stage.clock.advance(1_000);
+  assert.deepEqual(
+    [first, second].map((receipt) => alice.receiptOf(receipt)?.entry?.offset),
+    [3, 4],
+  );
+  // Given twice, the place would be found taken in the archive, and the shard owned again.
+  assert.equal(stage.node.shardOf("general").term, term);
+});

@@ -1,6 +1,7 @@
 /** Rooms that nobody uses: looked for now and then, closed, and taken off the hot log (rule 13). */
 import type { Bus } from "./bus.ts";
 import type { Clock } from "./clock.ts";
+import { Lap } from "./lap.ts";
 import type { Log } from "./log.ts";
 import type { Room } from "./room.ts";
 
@@ -20,29 +21,34 @@ export interface SleeperHost {
 /** Puts rooms to sleep. */
 export class Sleeper {
   readonly #host: SleeperHost;
+  readonly #lap: Lap;
   #stopped = false;
 
   constructor(host: SleeperHost) {
     this.#host = host;
+    this.#lap = new Lap({
+      ...{ clock: host.clock, log: host.log, pauseMs: SWEEP_MS },
+      run: () => this.#sweep(),
+      failed: "the rooms could not be looked at",
+    });
   }
 
   start(): void {
-    this.#host.clock.after(SWEEP_MS, () => this.#sweep());
+    this.#lap.start();
   }
 
   stop(): void {
     this.#stopped = true;
+    this.#lap.stop();
   }
 
   #sweep(): void {
-    if (this.#stopped) return;
     const now = this.#host.clock.monotonic();
     for (const room of this.#host.rooms.values()) {
-      if (!room.maySleep(now) || this.#host.audiences.has(room.id)) continue;
+      if (!room.maySleep(now) || this.#host.audiences.has(room.id) || isAppending(room)) continue;
       room.close();
       this.putAway(room);
     }
-    this.start();
   }
 
   /** Takes a closed and stored room off the hot log; asked again until answered or the room wakes up. */
@@ -64,4 +70,12 @@ export class Sleeper {
     };
     void put();
   }
+}
+
+/**
+ * Whether entries of the room are on their way to the hot log. Their places are taken; opened again meanwhile from
+ * what is stored, the room would give the same ones to others, under the same term.
+ */
+function isAppending({ state }: Room): boolean {
+  return state.accepted.offset < state.offset;
 }

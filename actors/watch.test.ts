@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Audience } from "./audience.ts";
 import { Latch, once } from "./latch.fixture.ts";
 import { Stage } from "./node.fixture.ts";
+import { roomAt, twoNodes } from "./two.fixture.ts";
 
 /** A node of one shard on a shared hot log, and alice, who listens to `general` and is a member. */
 async function scene() {
@@ -53,4 +55,37 @@ test("A hot log that lost the head of a room is found though nobody sends, and t
   alice.send("general", "two");
   await stage.clock.advance(1_000);
   assert.deepEqual([alice.heard(log), alice.all("resumed").length], [["member", "one", "two"], 0]);
+});
+
+test("A head that came and vanished again unseen is found when the connection was lost, and under another term.", async () => {
+  for (const how of ["gap", "term"] as const) {
+    const { a, b } = await twoNodes();
+    const room = await roomAt(a, "public", "alice");
+    const [alice, bob] = [a.connect("alice"), b.connect("bob")];
+    const log = bob.subscribe("log", room);
+    alice.send(room, "one");
+    await a.clock.advance(1_000);
+    const shard = a.node.shardOf(room);
+    const vanish = async (): Promise<void> => {
+      const awake = a.node.room(room);
+      const { accepted } = awake.state;
+      // It sleeps, or its owner finds that the hot log lost its head.
+      if (how === "gap") awake.close();
+      assert.equal(await a.node.bus.clear(shard.id, shard.term, room, accepted), true);
+    };
+    await vanish();
+    await a.clock.advance(1_200);
+    // Nothing of it reaches the other node, neither the pack nor, between two looks, the head.
+    const { audiences } = b.node;
+    const audience = audiences.get(room) as Audience;
+    const { take } = audience;
+    audience.take = () => {};
+    alice.send(room, "two");
+    await a.clock.advance(20);
+    await vanish();
+    audience.take = take;
+    if (how === "gap") b.node.onGap();
+    await a.clock.advance(3_000);
+    assert.deepEqual(bob.heard(log).slice(-2), ["one", "two"], how);
+  }
 });

@@ -25,6 +25,8 @@ export interface WatchHost {
   readonly rooms: ReadonlyMap<string, Room>;
   readonly audiences: { all(): Iterable<Audience>; get(room: string): Audience | undefined };
   shardOf(room: string): Shard;
+  /** The highest term heard of under which a shard is owned. */
+  ownerTerm(shard: number): number;
   /** Where a room's log ends, as its owner says; rejects with `room-not-found` when there is no such room. */
   headAtOwner(room: string): Promise<Grant>;
   /** Opens a room that is owned here. */
@@ -38,8 +40,11 @@ export class Watch {
   readonly #host: WatchHost;
   #stopped = false;
   #looking = false;
-  /** Positions about which the owner was asked, as the hot log had no such head: once per vanishing. */
-  readonly #asked = new WeakMap<Audience, Position>();
+  /**
+   * Positions about which the owner was asked, as the hot log had no such head, and its term: once per vanishing.
+   * Under another term, or after the connection was lost, it may have come and vanished again unseen.
+   */
+  #asked = new WeakMap<Audience, Position & { readonly under: number }>();
 
   constructor(host: WatchHost) {
     this.#host = host;
@@ -119,6 +124,7 @@ export class Watch {
    * sleeps is opened: then it is compared with the archive.
    */
   afterGap(): void {
+    this.#asked = new WeakMap();
     this.look();
     for (const shard of this.#host.shards) {
       if (!shard.mine) continue;
@@ -137,8 +143,9 @@ export class Watch {
    */
   #ask(audience: Audience, here: Position): void {
     const before = this.#asked.get(audience);
-    if (before && same(before, here)) return;
-    this.#asked.set(audience, here);
+    const under = this.#host.ownerTerm(this.#host.shardOf(audience.room).id);
+    if (before && same(before, here) && before.under === under) return;
+    this.#asked.set(audience, { ...here, under });
     this.#host.headAtOwner(audience.room).then(
       ({ accepted, head, term }) => {
         const now = audience.position ?? ORIGIN;

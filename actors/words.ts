@@ -21,12 +21,14 @@ export interface Parcel {
   readonly again: number;
   /**
    * The term under which the edge knows the owner. Under another one the word is late: others may have owned the
-   * room since, and every draft of it may be on the log.
+   * room since, and any draft of it may be on the log, or have been refused.
    */
   readonly term: number;
   readonly drafts: readonly Draft[];
   /** Numbers, relative to `first`, of drafts whose sender waits for `stored`: their batch leaves soon. */
   readonly urgent: readonly number[];
+  /** The same of drafts that were passed: they are on the log, or were refused for good (`Posting.passed`). */
+  readonly passed: readonly number[];
 }
 
 /** What became of one draft of a line. */
@@ -40,7 +42,10 @@ export type Answer =
       readonly retryAfterMs: number | undefined;
     };
 
-/** Answers for one line; `expected` asks for everything from that number on, as something before it is missing. */
+/**
+ * Answers for one line; `expected` asks for everything from that number on, as something before it is missing. With
+ * 0 the line is to begin anew under another number.
+ */
 export interface Answers {
   readonly room: string;
   readonly line: number;
@@ -77,7 +82,8 @@ export type Word =
   | { readonly kind: "answers"; readonly lines: readonly Answers[] }
   /** Asks another node for something; the same `id` again is the same call. */
   | { readonly kind: "call"; readonly id: number; readonly method: string; readonly args: readonly unknown[] }
-  | { readonly kind: "result"; readonly id: number; readonly value: unknown }
+  /** Bears the method that was called, by which its value can be looked at where it is decoded. */
+  | { readonly kind: "result"; readonly id: number; readonly method: string; readonly value: unknown }
   | {
       readonly kind: "refusal";
       readonly id: number;
@@ -90,6 +96,9 @@ export type Word =
   | { readonly kind: "crowds"; readonly crowds: readonly Crowd[] }
   /** The owner's picture differs: say everybody in these rooms. */
   | { readonly kind: "whoIsThere"; readonly rooms: readonly string[] }
+  /** Handing over, step 1: these rooms are about to come; and the answer, that they are read. */
+  | { readonly kind: "prepare"; readonly shard: number; readonly rooms: readonly string[] }
+  | { readonly kind: "prepared"; readonly shard: number }
   /** Handing over, step 3: the lock's value; from now on the giver renews no more. */
   | { readonly kind: "pass"; readonly shard: number; readonly lock: string; readonly term: number };
 

@@ -1,5 +1,6 @@
 /** One batch on its way into the archive: ordered, retried until answered, conflicts told apart (rule 3). */
-import type { Archive, DerivedWrite } from "./archive.ts";
+import type { Archive, DerivedWrite, InsertOutcome } from "./archive.ts";
+import { StoreFailure } from "./codes.ts";
 import type { Entry } from "./entry.ts";
 import type { Posting } from "./posting.ts";
 import type { Job, Stored } from "./writer.ts";
@@ -26,7 +27,12 @@ export async function storeBatch(options: BatchOptions): Promise<BatchResult[]> 
     if (!results.has(room)) results.set(room, { room, stored: [], conflicted: [] });
   }
   let rest = options.jobs;
-  while (rest.length > 0) rest = await insertSome(rest, results, options);
+  for (let failures = 0; rest.length > 0; ) {
+    const tried = await insertSome(rest, results, options);
+    if (tried.failed !== undefined) await options.pause(failures++, tried.failed);
+    else failures = 0;
+    rest = tried.rest;
+  }
   const writes: DerivedWrite[] = [];
   for (const result of results.values()) {
     for (const posting of result.stored) if (posting.derived) writes.push(...posting.derived);
@@ -35,39 +41,69 @@ export async function storeBatch(options: BatchOptions): Promise<BatchResult[]> 
   return [...results.values()];
 }
 
-/** Inserts as far as it goes; answers what is still to be inserted. */
+/** What is still to be inserted, and why not yet if it did not go on. */
+interface Tried {
+  readonly rest: readonly Job[];
+  readonly failed?: unknown;
+}
+
+/** Inserts as far as it goes. */
 async function insertSome(
   jobs: readonly Job[],
   results: ReadonlyMap<Stored, BatchResult>,
   options: BatchOptions,
-): Promise<readonly Job[]> {
-  const { archive } = options;
-  const entries = jobs.map((job) => job.posting.entry as Entry);
-  // An unclear answer is repeated: what had landed then shows as a conflict that is ours.
-  const outcome = await untilDone(() => archive.insert(entries), options);
-  for (const job of jobs.slice(0, outcome.stored)) results.get(job.room)?.stored.push(job.posting);
-  if (!outcome.conflict) return jobs.slice(outcome.stored);
-  const met = jobs[outcome.stored] as Job;
-  const entry = met.posting.entry as Entry;
-  const [there] = await untilDone(
-    () => archive.page(entry.room, { after: entry.offset - 1, limit: 1, end: "first" }),
-    options,
-  );
-  const behind = jobs.slice(outcome.stored + 1);
-  // Ours means same term and key: after a repeated insert an entry may be our own from the try before.
-  if (
-    there &&
-    there.entry.offset === entry.offset &&
-    there.entry.term === entry.term &&
-    there.entry.key === entry.key
-  ) {
-    results.get(met.room)?.stored.push(met.posting);
-    return behind;
+): Promise<Tried> {
+  let outcome: InsertOutcome;
+  try {
+    outcome = await options.archive.insert(jobs.map(entryOf));
+  } catch (failed) {
+    // Of an unclear answer nothing is believed: it is looked at what stands there.
+    return { rest: await settle(jobs, results, options), failed };
   }
-  const result = results.get(met.room) as BatchResult;
-  result.conflicted.push(met.posting);
-  for (const job of behind) if (job.room === met.room) result.conflicted.push(job.posting);
-  return behind.filter((job) => job.room !== met.room);
+  for (const job of jobs.slice(0, outcome.stored)) results.get(job.room)?.stored.push(job.posting);
+  const rest = jobs.slice(outcome.stored);
+  if (!outcome.conflict) return { rest };
+  const left = await settle(rest, results, options);
+  // What was met there is another's write that the majority has not yet.
+  return left[0] === rest[0] ? { rest: left, failed: new StoreFailure(UNSEEN) } : { rest: left };
+}
+
+const UNSEEN = "The archive has an entry at a place that it shows as free.";
+
+/**
+ * Looks in one question what stands at the places of all entries that may have been stored by a try before, or have
+ * met others (rule 3): what is ours is stored, a room that met another's has conflicted, the rest is to be inserted.
+ */
+async function settle(
+  jobs: readonly Job[],
+  results: ReadonlyMap<Stored, BatchResult>,
+  options: BatchOptions,
+): Promise<readonly Job[]> {
+  const standing = await untilDone(() => options.archive.standing(jobs.map(entryOf)), options);
+  const there = new Map(standing.map((one) => [placeOf(one), one]));
+  const rest: Job[] = [];
+  /** Rooms with an entry whose place was free: a try that was given up may be storing them in this moment, in order. */
+  const open = new Set<Stored>();
+  for (const job of jobs) {
+    const result = results.get(job.room) as BatchResult;
+    const entry = entryOf(job);
+    const met = there.get(placeOf(entry));
+    if (result.conflicted.length > 0) result.conflicted.push(job.posting);
+    else if (!met || open.has(job.room)) {
+      open.add(job.room);
+      rest.push(job);
+    } else if (met.term === entry.term && met.key === entry.key) result.stored.push(job.posting);
+    else result.conflicted.push(job.posting);
+  }
+  return rest;
+}
+
+function entryOf({ posting }: Job): Entry {
+  return posting.entry as Entry;
+}
+
+function placeOf({ room, offset }: Pick<Entry, "room" | "offset">): string {
+  return `${room}.${offset}`;
 }
 
 async function untilDone<T>(work: () => Promise<T>, options: BatchOptions): Promise<T> {

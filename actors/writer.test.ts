@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Archive } from "./archive.ts";
+import { StoreFailure } from "./codes.ts";
+import type { Entry } from "./entry.ts";
 import { LIMITS } from "./limits.ts";
-import { Stage } from "./node.fixture.ts";
+import { type Client, Stage } from "./node.fixture.ts";
 
 test("Beyond the writer's bound SENDs are refused with the time to come back, and soon taken again.", async () => {
   const stage = await Stage.open({ limits: { pendingEntries: 5 }, refuseWhileFailing: false });
@@ -126,4 +129,80 @@ test("A large batch leaves with the turn that brought it; a smaller one waits fo
   await stage.clock.turn();
   for (const id of many) assert.notEqual(alice.receiptOf(id), undefined);
   assert.equal(stage.node.writer.batches, before + 1);
+});
+
+type Insert = Archive["insert"];
+
+/** A room with `count` SENDs of one turn into an archive that inserts as told; counts what it was asked. */
+async function batchOf(
+  count: number,
+  insert: (land: Insert, entries: readonly Entry[], tries: number) => ReturnType<Insert>,
+): Promise<{
+  stage: Stage;
+  alice: Client;
+  ids: readonly string[];
+  asked: { insert: number; standing: number; page: number };
+}> {
+  const stage = await Stage.open({ refuseWhileFailing: false });
+  const alice = stage.connect("alice");
+  alice.send("general", "joins");
+  await stage.clock.advance(100);
+  const asked = { insert: 0, standing: 0, page: 0 };
+  const { store } = stage;
+  const [land, standing, page] = [store.insert.bind(store), store.standing.bind(store), store.page.bind(store)];
+  store.insert = (entries) => insert(land, entries, ++asked.insert);
+  store.standing = (places) => {
+    asked.standing++;
+    return standing(places);
+  };
+  store.page = (room, query) => {
+    asked.page++;
+    return page(room, query);
+  };
+  const ids = Array.from({ length: count }, (_, at) => alice.send("general", `m${at}`));
+  await stage.clock.advance(5_000);
+  store.page = page;
+  return { stage, alice, ids, asked };
+}
+
+test("After a lost answer of a batch that landed whole, one question tells that all of it is stored.", async () => {
+  const { stage, alice, ids, asked } = await batchOf(100, async (land, entries, tries) => {
+    await land(entries);
+    if (tries === 1) throw new StoreFailure("The answer was lost.");
+    return { stored: entries.length, conflict: false };
+  });
+  for (const [at, id] of ids.entries()) assert.equal(alice.receiptOf(id)?.entry?.offset, at + 3);
+  assert.deepEqual(asked, { insert: 1, standing: 1, page: 0 });
+  assert.equal((await stage.log("general")).length, 102);
+});
+
+test("After one that landed in part, the rest of it is inserted, and nothing twice.", async () => {
+  const { stage, alice, ids, asked } = await batchOf(100, async (land, entries, tries) => {
+    if (tries > 1) return land(entries);
+    await land(entries.slice(0, 37));
+    throw new StoreFailure("The answer was lost.");
+  });
+  for (const [at, id] of ids.entries()) assert.equal(alice.receiptOf(id)?.entry?.offset, at + 3);
+  assert.deepEqual([asked.insert, asked.standing], [2, 1]);
+  assert.equal((await stage.log("general")).length, 102);
+});
+
+test("A batch that a slow archive takes in parts is stored part by part, in order.", async () => {
+  const { stage, alice, ids, asked } = await batchOf(100, async (land, entries) => {
+    const some = entries.slice(0, 30);
+    await land(some);
+    return { stored: some.length, conflict: false };
+  });
+  for (const [at, id] of ids.entries()) assert.equal(alice.receiptOf(id)?.entry?.offset, at + 3);
+  assert.deepEqual([asked.insert, asked.standing], [4, 0]);
+  assert.equal((await stage.log("general")).length, 102);
+});
+
+test("A place that is taken and shown as free is asked for again after a pause, and told to nobody as a conflict.", async () => {
+  const { stage, alice, ids, asked } = await batchOf(3, async (land, entries, tries) =>
+    tries <= 4 ? { stored: 0, conflict: true } : land(entries),
+  );
+  for (const [at, id] of ids.entries()) assert.equal(alice.receiptOf(id)?.entry?.offset, at + 3);
+  assert.deepEqual([asked.insert, asked.standing], [5, 4]);
+  assert.ok(stage.node.writer.retries >= 4);
 });

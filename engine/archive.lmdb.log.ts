@@ -13,7 +13,8 @@
  * After a crash the journal is read back into memory; settling twice writes the same rows again.
  */
 import type { Buffer } from "node:buffer";
-import type { Head, InsertOutcome, PageQuery } from "../actors/archive.ts";
+import { cutPage } from "../actors/archive.page.ts";
+import type { Head, InsertOutcome, PageQuery, Standing } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
 import { type Entry, entryBytes } from "../actors/entry.ts";
 import { EntryPacker, offsetBytes, readOffset, unpackPlaced } from "./archive.lmdb.codec.ts";
@@ -145,7 +146,7 @@ export class EntryLogs {
   /** `Archive.page` without what became of the entries. */
   page(room: string, query: PageQuery): Entry[] {
     this.#catchUp();
-    const { limit, end } = query;
+    const { limit, end, bytes } = query;
     const after = query.after ?? 0;
     const before = query.before ?? ABOVE;
     if (limit <= 0 || before <= after + 1) return [];
@@ -158,11 +159,21 @@ export class EntryLogs {
     // The newest page of a busy room is in memory whole: then the disk has nothing to add.
     const newest = end === "last" && found.size >= limit && this.#memoryHoldsFrom(room, Math.min(...found.keys()));
     if (!newest) {
-      const range = { from: after + 1, to: before, limit, reverse: end === "last" };
+      const range = { from: after + 1, to: before, limit, bytes, reverse: end === "last" };
       for (const entry of this.#settled.range(room, range, found)) found.set(entry.offset, entry);
     }
     const page = [...found.values()].sort((a, b) => a.offset - b.offset);
-    return end === "first" ? page.slice(0, limit) : page.slice(-limit);
+    // Where reading the disk ended early, that end is below what it may be cut to here.
+    return [...cutPage(end === "first" ? page.slice(0, limit) : page.slice(-limit), query, entryBytes)];
+  }
+
+  /** `Archive.standing`. */
+  standing(places: readonly Pick<Standing, "room" | "offset">[]): Standing[] {
+    this.#catchUp();
+    return places.flatMap(({ room, offset }) => {
+      const [there] = this.page(room, { after: offset - 1, before: offset + 1, limit: 1, end: "first" });
+      return there ? [{ room, offset, term: there.term, key: there.key }] : [];
+    });
   }
 
   /** `Archive.byKey`. */

@@ -1,5 +1,5 @@
 /** The settled entries of the embedded archive: each at its room's place, and clients' keys in an index. */
-import type { Entry } from "../actors/entry.ts";
+import { type Entry, entryBytes } from "../actors/entry.ts";
 import {
   duplicateGroup,
   duplicateKey,
@@ -27,6 +27,8 @@ export interface OffsetRange {
   readonly from: number;
   readonly to: number;
   readonly limit: number;
+  /** Beyond so many bytes of entries nothing more is read. */
+  readonly bytes?: number | undefined;
   readonly reverse: boolean;
 }
 
@@ -72,8 +74,10 @@ export class SettledEntries {
   }
 
   /** Entries of a range, except those whose offset is known already. */
-  range(room: string, { from, to, limit, reverse }: OffsetRange, known: ReadonlyMap<number, Entry>): Entry[] {
+  range(room: string, range: OffsetRange, known: ReadonlyMap<number, Entry>): Entry[] {
+    const { from, to, limit, bytes = Number.POSITIVE_INFINITY, reverse } = range;
     const found: Entry[] = [];
+    let read = 0;
     for (const { key, value } of this.#entries.range({
       from: placeKey(room, from),
       to: placeKey(room, to),
@@ -81,7 +85,11 @@ export class SettledEntries {
       reverse,
     })) {
       const offset = readOffset(key);
-      if (!known.has(offset)) found.push(unpackEntry(room, offset, value));
+      if (known.has(offset)) continue;
+      const entry = unpackEntry(room, offset, value);
+      found.push(entry);
+      read += entryBytes(entry);
+      if (read >= bytes) break;
     }
     return found;
   }

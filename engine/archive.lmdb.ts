@@ -1,5 +1,6 @@
 /** The embedded archive, the one a server has by default: LMDB in the data folder. */
 import { join } from "node:path";
+import { cutPage, itemBytes } from "../actors/archive.page.ts";
 import type {
   Archive,
   DerivedWrite,
@@ -10,6 +11,7 @@ import type {
   MemberRecord,
   PageQuery,
   RoomRecord,
+  Standing,
 } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
 import type { ArchivedEntry, Entry } from "../actors/entry.ts";
@@ -75,6 +77,10 @@ class LmdbArchive implements EmbeddedArchive {
     return this.#logs.insert(entries);
   }
 
+  async standing(places: readonly Pick<Standing, "room" | "offset">[]): Promise<readonly Standing[]> {
+    return this.#store.read(() => this.#logs.standing(places));
+  }
+
   async head(room: string): Promise<Head | undefined> {
     return this.#store.read(() => this.#logs.head(room));
   }
@@ -83,7 +89,8 @@ class LmdbArchive implements EmbeddedArchive {
     return this.#store.read(() => {
       const entries = this.#logs.page(room, query);
       const fates = this.#records.fates(entries);
-      return entries.map((entry, i) => ({ entry, fate: fates[i] }));
+      const items = entries.map((entry, i) => ({ entry, fate: fates[i] }));
+      return [...cutPage(items, query, itemBytes)];
     });
   }
 

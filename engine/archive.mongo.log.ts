@@ -1,6 +1,7 @@
 /** The logs of the MongoDB archive: entries, and what became of them. */
 import { type Collection, type Db, MongoBulkWriteError } from "mongodb";
-import type { Head, InsertOutcome, PageQuery } from "../actors/archive.ts";
+import { itemBytes } from "../actors/archive.page.ts";
+import type { Head, InsertOutcome, PageQuery, Standing } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
 import type { ArchivedEntry, Entry, Fate } from "../actors/entry.ts";
 import {
@@ -13,6 +14,17 @@ import {
   readArchived,
   readEntry,
 } from "./archive.mongo.codec.ts";
+
+/** Documents of one batch, and bytes of a page for each of them: large ones come a few at a time. */
+const BATCH_MOST = 32;
+const BATCH_SHARE_BYTES = 131_072;
+
+function batchFor(bytes: number): number {
+  return Math.min(BATCH_MOST, Math.max(1, Math.floor(bytes / BATCH_SHARE_BYTES)));
+}
+
+/** Updates of one command: edited bodies may be large, and a slow server is waited for less. */
+const FATES_MOST = 32;
 
 /** Code of a server's answer that an `_id` is taken. */
 export const DUPLICATE_KEY = 11_000;
@@ -46,15 +58,40 @@ export class EntryLog {
     return last && { offset: numberOf(last._id), term: last.term, count: last.count, at: last.at };
   }
 
-  async page(room: string, { after, before, limit, end }: PageQuery): Promise<ArchivedEntry[]> {
+  async standing(places: readonly Pick<Standing, "room" | "offset">[]): Promise<readonly Standing[]> {
+    if (places.length === 0) return [];
+    const found = await this.#entries
+      .find(
+        { _id: { $in: places.map(({ room, offset }) => entryId(room, offset)) } },
+        { projection: { room: 1, term: 1, key: 1 } },
+      )
+      .toArray();
+    return found.map(({ _id, room, term, key }) => ({ room, offset: numberOf(_id), term, key }));
+  }
+
+  /**
+   * A page with a bound in bytes is read in batches of a size that fits it, and no further: MongoDB knows only a
+   * number of documents, and 16 MiB for an answer.
+   */
+  async page(room: string, { after, before, limit, bytes, end }: PageQuery): Promise<ArchivedEntry[]> {
     // A limit of 0 means "no limit" to MongoDB.
     if (limit <= 0) return [];
-    const found = await this.#entries
+    const cursor = this.#entries
       .find({ _id: entryRange(room, after, before) })
       .sort({ _id: end === "first" ? 1 : -1 })
-      .limit(limit)
-      .map(readArchived)
-      .toArray();
+      .limit(limit);
+    const found: ArchivedEntry[] = [];
+    if (bytes === undefined) found.push(...(await cursor.map(readArchived).toArray()));
+    else {
+      let read = 0;
+      // Leaving the loop closes the cursor.
+      for await (const document of cursor.batchSize(batchFor(bytes))) {
+        const item = readArchived(document);
+        found.push(item);
+        read += itemBytes(item);
+        if (read >= bytes) break;
+      }
+    }
     return end === "first" ? found : found.reverse();
   }
 
@@ -77,16 +114,17 @@ export class EntryLog {
 
   /** Notes what became of entries, each only over a lower rev; no two of one entry. */
   async fates(fates: readonly { room: string; offset: number; fate: Fate }[]): Promise<void> {
-    if (fates.length === 0) return;
-    await this.#entries.bulkWrite(
-      fates.map(({ room, offset, fate }) => ({
-        updateOne: {
-          filter: { _id: entryId(room, offset), rev: { $not: { $gte: fate.rev } } },
-          update: { $set: { rev: fate.rev, fate: fateDocument(fate) } },
-        },
-      })),
-      { ordered: false },
-    );
+    for (let at = 0; at < fates.length; at += FATES_MOST) {
+      await this.#entries.bulkWrite(
+        fates.slice(at, at + FATES_MOST).map(({ room, offset, fate }) => ({
+          updateOne: {
+            filter: { _id: entryId(room, offset), rev: { $not: { $gte: fate.rev } } },
+            update: { $set: { rev: fate.rev, fate: fateDocument(fate) } },
+          },
+        })),
+        { ordered: false },
+      );
+    }
   }
 }
 

@@ -31,6 +31,9 @@ const ROOMS_AT_ONCE = 64;
 /** Tries of a batch in which an upsert met another process's: the second finds the document there. */
 const UPSERTS_MAX = 3;
 
+/** Updates of one command: FerretDB may hang on a hundred upserts beside inserts, and a slow server is waited for less. */
+const UPDATES_MOST = 32;
+
 /** What all records with a `rev` have. */
 interface Revised {
   readonly _id: string;
@@ -211,7 +214,15 @@ async function upsert<T extends { readonly _id: string }>(
   to: Collection<T>,
   operations: AnyBulkWriteOperation<T>[],
 ): Promise<void> {
-  if (operations.length === 0) return;
+  for (let at = 0; at < operations.length; at += UPDATES_MOST) {
+    await upsertSome(to, operations.slice(at, at + UPDATES_MOST));
+  }
+}
+
+async function upsertSome<T extends { readonly _id: string }>(
+  to: Collection<T>,
+  operations: AnyBulkWriteOperation<T>[],
+): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       await to.bulkWrite(operations, { ordered: true });

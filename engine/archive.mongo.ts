@@ -17,6 +17,7 @@ import type {
   MemberRecord,
   PageQuery,
   RoomRecord,
+  Standing,
 } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
 import type { ArchivedEntry, Entry, Fate } from "../actors/entry.ts";
@@ -189,6 +190,10 @@ class MongoArchive implements SharedArchive {
 
   insert(entries: readonly Entry[]): Promise<InsertOutcome> {
     return this.#call(() => this.#entries.insert(entries));
+  }
+
+  standing(places: readonly Pick<Standing, "room" | "offset">[]): Promise<readonly Standing[]> {
+    return this.#call(() => this.#entries.standing(places));
   }
 
   head(room: string): Promise<Head | undefined> {

@@ -13,7 +13,9 @@
 import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import { Packr } from "msgpackr";
-import type { Notice, Pack, Signal } from "../actors/bus.ts";
+import { areSignals, isBeat, isNotice, isPack, isWord } from "../actors/bus.shapes.ts";
+import type { Beat, Notice, Pack, Signal } from "../actors/bus.ts";
+import { StoreFailure } from "../actors/codes.ts";
 import type { Entry, Position } from "../actors/entry.ts";
 import type { Word } from "../actors/words.ts";
 import { EntryPacker, unpackPlaced } from "./archive.lmdb.codec.ts";
@@ -33,7 +35,13 @@ export type Message =
   | { readonly kind: "pack"; readonly pack: Pack }
   | { readonly kind: "signals"; readonly signals: readonly Signal[] }
   | { readonly kind: "notice"; readonly notice: Notice }
-  | { readonly kind: "words"; readonly from: string; readonly words: readonly Word[] };
+  | {
+      readonly kind: "words";
+      readonly from: string;
+      readonly words: readonly Word[];
+      /** Further ones that had not their shape. */
+      readonly damaged: number;
+    };
 
 /** Says who sent a message, so that its sender can drop it when it comes back. */
 export class Origin {
@@ -86,30 +94,56 @@ export function packWord(word: Word): Buffer {
   return packr.pack(word);
 }
 
-/** Reads a pack as it is logged and published. Throws RangeError when it is none. */
+/** Reads a pack as it is logged and published. Throws RangeError when it is none, or its entries do not follow each other. */
 export function readPack(bytes: Buffer): Pack {
   if (bytes[0] !== KIND.pack || bytes.length <= PACK_HEAD_BYTES) throw new RangeError("These bytes are not a pack.");
   const entries = unpackPlaced(bytes.subarray(PACK_HEAD_BYTES));
   const { room } = entries[0] as Entry;
-  return { room, prevTerm: bytes.readDoubleBE(BODY_AT + 1), entries, opening: bytes[BODY_AT] === 1 };
+  const pack = { room, prevTerm: bytes.readDoubleBE(BODY_AT + 1), entries, opening: bytes[BODY_AT] === 1 };
+  if (!isPack(pack)) throw new RangeError("These entries are not a pack.");
+  return pack;
 }
 
-/** Reads what came over a channel. Throws RangeError, or an error of the decoder, when it is none of ours. */
+/** The same of one in the hot log. Throws `StoreFailure`: what is logged must be read, or nothing is decided on it. */
+export function readLogged(bytes: Buffer): Pack {
+  try {
+    return readPack(bytes);
+  } catch (error) {
+    throw new StoreFailure("A pack in the hot log can not be read.", error);
+  }
+}
+
+/** Reads what a node said of itself. Throws an error when it is none. */
+export function readBeat(said: string): Beat {
+  return checked(JSON.parse(said) as unknown, isBeat);
+}
+
+/**
+ * Reads what came over a channel. Throws RangeError, or an error of the decoder, when it is none of ours. Of words
+ * each is looked at by itself: any of them may be lost.
+ */
 export function readMessage(bytes: Buffer): Message {
   switch (bytes[0]) {
     case KIND.pack:
       return { kind: "pack", pack: readPack(bytes) };
     case KIND.signals:
-      return { kind: "signals", signals: packr.unpack(bytes.subarray(BODY_AT)) as readonly Signal[] };
+      return { kind: "signals", signals: checked(packr.unpack(bytes.subarray(BODY_AT)), areSignals) };
     case KIND.notice:
-      return { kind: "notice", notice: packr.unpack(bytes.subarray(BODY_AT)) as Notice };
+      return { kind: "notice", notice: checked(packr.unpack(bytes.subarray(BODY_AT)), isNotice) };
     case KIND.words: {
-      const [from, ...words] = packr.unpackMultiple(bytes.subarray(BODY_AT)) as [string, ...Word[]];
-      return { kind: "words", from, words };
+      const [from, ...said] = packr.unpackMultiple(bytes.subarray(BODY_AT)) as [unknown, ...unknown[]];
+      if (typeof from !== "string" || from === "") throw new RangeError("These words are nobody's.");
+      const words = said.filter(isWord);
+      return { kind: "words", from, words, damaged: said.length - words.length };
     }
     default:
       throw new RangeError(`Messages of kind ${bytes[0]} are not known.`);
   }
+}
+
+function checked<T>(value: unknown, is: (value: unknown) => value is T): T {
+  if (!is(value)) throw new RangeError("A message has not the shape of its kind.");
+  return value;
 }
 
 /** An append as it was called. */

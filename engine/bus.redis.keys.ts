@@ -17,7 +17,16 @@
  *   born              since when the server remembers, ms since 1970 by its own clock
  * ```
  */
+import type { Owner } from "../actors/bus.ts";
 import type { Position } from "../actors/entry.ts";
+
+const PREFIX = "confab:";
+
+/** What sets the data sets of one Redis apart. Channels know no database numbers, so another one has other names. */
+export function prefixOf(url: string): string {
+  const database = new URL(url).pathname.slice(1);
+  return database === "" || database === "0" ? PREFIX : `${PREFIX}${database}:`;
+}
 
 /** A name of a shard's part. */
 export type ShardPart = "lock" | "term" | "lossy" | "owner" | "heads" | "dirty" | "bytes";
@@ -57,6 +66,13 @@ export class RedisKeys {
   get born(): string {
     return `${this.prefix}born`;
   }
+}
+
+/** The node and its term in `owner`; undefined when it says neither. */
+export function parseOwner(text: string): Owner | undefined {
+  const space = text.indexOf(" ");
+  const term = Number(text.slice(0, space));
+  return space > 0 && Number.isSafeInteger(term) ? { term, node: text.slice(space + 1) } : undefined;
 }
 
 /** The head in a field of `heads`. */

@@ -19,15 +19,15 @@ import type {
   Taking,
 } from "../actors/bus.ts";
 import type { Clock } from "../actors/clock.ts";
-import { StoreFailure } from "../actors/codes.ts";
 import { type Entry, entryBytes, type Position, shardOf } from "../actors/entry.ts";
 import type { Leases } from "../actors/leases.ts";
 import type { Limits } from "../actors/limits.ts";
 import type { Log } from "../actors/log.ts";
 import type { Word } from "../actors/words.ts";
-import { type AppendCall, Origin, readPack, type StoredCall, TurnWriter } from "./bus.redis.codec.ts";
+import { type AppendCall, Origin, readBeat, readLogged, type StoredCall, TurnWriter } from "./bus.redis.codec.ts";
 import { REDIS_POLICY, RedisConnection } from "./bus.redis.connection.ts";
-import { parseHead, RedisKeys, type ShardPart } from "./bus.redis.keys.ts";
+import { Damage } from "./bus.redis.damage.ts";
+import { parseHead, parseOwner, prefixOf, RedisKeys, type ShardPart } from "./bus.redis.keys.ts";
 import { Turn } from "./bus.redis.turn.ts";
 import { RedisWire } from "./bus.redis.wire.ts";
 import { RedisLeases } from "./leases.redis.ts";
@@ -55,6 +55,8 @@ export interface RedisFigures {
   readonly lagMs: number | undefined;
   /** Words to other nodes that are known not to have got there. */
   readonly wordsDropped: number;
+  /** Messages, words and beats of other nodes that were dropped because they had not their shape. */
+  readonly damaged: number;
 }
 
 /** A node's handles on Redis. */
@@ -64,17 +66,11 @@ export interface RedisHandles {
   close(): Promise<void>;
 }
 
-const PREFIX = "confab:";
-
-/** Channels know no database numbers: another number is another data set, and has other names. */
-function prefixOf(url: string): string {
-  const database = new URL(url).pathname.slice(1);
-  return database === "" || database === "0" ? PREFIX : `${PREFIX}${database}:`;
-}
 /** Bytes of entries beyond which a turn's appends leave in more than one call. */
 const TURN_BYTES_MAX = 8_388_608;
-/** Packs read at once from a stream. */
+/** Packs read at once from a stream; the fewer where the bytes are bounded, as a turn's pack may be large. */
 const LOG_PAGE = 64;
+const LOG_STEP = 8;
 const ANSWERS: Readonly<Record<string, AppendAnswer>> = { o: "ok", a: "already", s: "stale", l: "lost" };
 const SCRIPTS = {
   confabTake: "take",
@@ -136,6 +132,7 @@ class RedisBus implements Bus, RedisFigures {
   readonly #subscriber: RedisConnection;
   readonly #keys: RedisKeys;
   readonly #wire: RedisWire;
+  readonly #damage: Damage;
   readonly #shards: number;
   readonly #limits: Limits;
   readonly #appends: Turn<AppendCall, AppendAnswer>;
@@ -160,7 +157,8 @@ class RedisBus implements Bus, RedisFigures {
     this.#shards = shards;
     this.#limits = limits;
     this.#writer = new TurnWriter(origin);
-    this.#wire = new RedisWire({ commands, subscriber, keys, origin, shards, clock, log });
+    this.#damage = new Damage(clock, (told) => log.warn(told, "messages of other nodes could not be taken"));
+    this.#wire = new RedisWire({ commands, subscriber, keys, origin, shards, clock, log, damage: this.#damage });
     for (const [name, file] of Object.entries(SCRIPTS)) {
       const lua = readFileSync(new URL(`./redis/${file}.lua`, import.meta.url), "utf8");
       commands.client.defineCommand(name, { lua });
@@ -215,11 +213,7 @@ class RedisBus implements Bus, RedisFigures {
   }
 
   async owners(shards: readonly number[]): Promise<readonly (Owner | undefined)[]> {
-    return (await this.#read(shards, "owner")).map((text) => {
-      if (text === null) return undefined;
-      const space = text.indexOf(" ");
-      return { term: Number(text.slice(0, space)), node: text.slice(space + 1) };
-    });
+    return (await this.#read(shards, "owner")).map((text) => (text === null ? undefined : parseOwner(text)));
   }
 
   async #read(shards: readonly number[], part: ShardPart): Promise<(string | null)[]> {
@@ -268,15 +262,20 @@ class RedisBus implements Bus, RedisFigures {
     return this.#commands.run((client) => client.smembers(this.#keys.part(shard, "dirty")));
   }
 
-  async log(room: string, after: number, limit: number): Promise<readonly Entry[]> {
+  async log(room: string, after: number, limit: number, bytes = Number.POSITIVE_INFINITY): Promise<readonly Entry[]> {
     const key = this.#keys.log(shardOf(room, this.#shards), room);
     const found: Entry[] = [];
-    for (let from = after + 1; found.length < limit; ) {
-      const count = Math.min(LOG_PAGE, limit - found.length);
+    let read = 0;
+    for (let from = after + 1; found.length < limit && read < bytes; ) {
+      const count = Math.min(bytes === Number.POSITIVE_INFINITY ? LOG_PAGE : LOG_STEP, limit - found.length);
       const packs = await this.#commands.run((client) => client.xrangeBuffer(key, from, "+", "COUNT", count));
       for (const [, fields] of packs) {
         const { entries } = readLogged(fields[fields.length - 1] as Buffer);
-        for (const entry of entries) if (entry.offset > after && found.length < limit) found.push(entry);
+        for (const entry of entries) {
+          if (entry.offset <= after || found.length >= limit || read >= bytes) continue;
+          found.push(entry);
+          read += entryBytes(entry);
+        }
       }
       if (packs.length < count) break;
       from = (found[found.length - 1] as Entry).offset + 1;
@@ -351,11 +350,24 @@ class RedisBus implements Bus, RedisFigures {
     return this.#wire.wordsDropped;
   }
 
+  get damaged(): number {
+    return this.#damage.count;
+  }
+
   async beat(self: Beat, lifeMs: number): Promise<Living> {
     const { nodes, born } = this.#keys;
     const answer = await this.#script("confabBeat", 2, nodes, born, self.node, JSON.stringify(self), lifeMs);
     const [rememberedMs, ...said] = answer as readonly [number, ...string[]];
-    return { nodes: said.map((one) => JSON.parse(one) as Beat), rememberedMs };
+    return { nodes: said.flatMap((one) => this.#beatOf(one)), rememberedMs };
+  }
+
+  #beatOf(said: string): readonly Beat[] {
+    try {
+      return [readBeat(said)];
+    } catch (error) {
+      this.#damage.met(1, error);
+      return [];
+    }
   }
 
   async fade(node: string): Promise<void> {
@@ -381,15 +393,8 @@ class RedisBus implements Bus, RedisFigures {
 
   async close(): Promise<void> {
     this.#wire.close();
+    this.#damage.stop();
     this.#commands.close();
     this.#subscriber.close();
-  }
-}
-
-function readLogged(bytes: Buffer): Pack {
-  try {
-    return readPack(bytes);
-  } catch (error) {
-    throw new StoreFailure("A pack in the hot log can not be read.", error);
   }
 }

@@ -12,12 +12,15 @@ import type { Log } from "../actors/log.ts";
 import type { Word } from "../actors/words.ts";
 import { type Origin, readMessage } from "./bus.redis.codec.ts";
 import type { RedisConnection } from "./bus.redis.connection.ts";
+import { Damage } from "./bus.redis.damage.ts";
 import type { RedisKeys } from "./bus.redis.keys.ts";
 import { Lag } from "./bus.redis.lag.ts";
 import { WordsOut } from "./bus.redis.words.ts";
 
 /** Channels of one SUBSCRIBE. */
 const CHANNELS_MAX = 1_000;
+
+const NO_WORDS = new RangeError("Words have not the shape of their kind.");
 
 /** What the wire works with. */
 export interface WireOptions {
@@ -28,6 +31,7 @@ export interface WireOptions {
   readonly shards: number;
   readonly clock: Clock;
   readonly log: Log;
+  readonly damage: Damage;
 }
 
 /** The wire of one node. */
@@ -35,6 +39,7 @@ export class RedisWire {
   readonly #options: WireOptions;
   readonly #words: WordsOut;
   readonly #lag: Lag;
+  readonly #faults: Damage;
   /** Joined rooms by shard. */
   readonly #joined = new Map<number, Set<string>>();
   /** Shards of which this node is the owner as far as it knows, with their terms. */
@@ -47,6 +52,9 @@ export class RedisWire {
   constructor(options: WireOptions) {
     this.#options = options;
     this.#words = new WordsOut(options);
+    this.#faults = new Damage(options.clock, (told) =>
+      options.log.error(told, "what came over the bus met a fault of ours"),
+    );
     this.#lag = new Lag({ clock: options.clock, ping: (number) => this.#ping(number) });
     options.subscriber.client.on("messageBuffer", (_channel: Buffer, message: Buffer) => this.#onMessage(message));
   }
@@ -177,6 +185,7 @@ export class RedisWire {
 
   close(): void {
     this.#lag.stop();
+    this.#faults.stop();
   }
 
   #hear(signals: readonly Signal[]): void {
@@ -193,6 +202,7 @@ export class RedisWire {
     }
     try {
       const message = readMessage(bytes);
+      if (message.kind === "words" && message.damaged > 0) this.#options.damage.met(message.damaged, NO_WORDS);
       this.#deliver(() => {
         if (message.kind === "notice") this.#receiver?.onNotice(message.notice);
         else if (message.kind === "signals") this.#hear(message.signals);
@@ -200,7 +210,7 @@ export class RedisWire {
         else if (this.#isJoined(message.pack.room)) this.#receiver?.onPack(message.pack);
       });
     } catch (error) {
-      this.#options.log.warn({ err: error }, "a message of another node could not be taken");
+      this.#options.damage.met(1, error);
     }
   }
 
@@ -222,7 +232,7 @@ export class RedisWire {
         (this.#sending[at] as () => void)();
       } catch (error) {
         // One message that cannot be taken costs the others nothing.
-        this.#options.log.error({ err: error }, "what came over the bus met a fault of ours");
+        this.#faults.met(1, error);
       }
     }
     this.#sending = [];

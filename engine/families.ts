@@ -16,8 +16,10 @@ export interface MetricSources {
   readonly parts: () => readonly Sample[];
   /** Passwords waiting for a hash. */
   readonly hashesWaiting: () => number;
-  /** Of a bus that is shared: how long a word takes through it, ms, and words it had to drop. */
-  readonly wire?: { readonly lagMs: number | undefined; readonly wordsDropped: number } | undefined;
+  /** Of a bus that is shared: how long a word takes through it, ms, words it had to drop, and damaged ones that came. */
+  readonly wire?:
+    | { readonly lagMs: number | undefined; readonly wordsDropped: number; readonly damaged: number }
+    | undefined;
   /** The archive in the data folder. */
   readonly embedded?: { readonly settleFailures: number } | undefined;
   /** Counts of the stores that are guarded. */
@@ -216,6 +218,11 @@ function clusterFamilies({ node, wire }: MetricSources): readonly Family[] {
       "confab_bus_words_dropped_total",
       "Words to other nodes that the bus could not take.",
       () => wire?.wordsDropped ?? 0,
+    ),
+    counter(
+      "confab_bus_damaged_total",
+      "Messages, words and beats of other nodes that were not what they should be.",
+      () => wire?.damaged ?? 0,
     ),
   ];
 }

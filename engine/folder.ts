@@ -10,7 +10,7 @@
 import { Buffer } from "node:buffer";
 import { randomUUID } from "node:crypto";
 import { mkdir, realpath } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Host, type ProcessName, thisHost } from "./folder.host.ts";
 import { LmdbStore, type LmdbTable } from "./lmdb.ts";
@@ -65,7 +65,7 @@ const held = new Set<string>();
 export async function lockFolder(path: string, options: FolderLockOptions = {}): Promise<FolderLock> {
   const { host = thisHost(), staleMs = STALE_MS } = options;
   const folder = await usable(path, async () => {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeFolder(path);
     return realpath(path);
   });
   if (held.has(folder)) throw new Error(`The data folder ${path} is in use by this process (${process.pid}) already.`);
@@ -86,6 +86,27 @@ export async function lockFolder(path: string, options: FolderLockOptions = {}):
     held.delete(folder);
     throw error;
   }
+}
+
+/**
+ * Makes a folder and those above it. With `recursive` node would try for ever where the file system says of a new
+ * folder that its parent is missing though it is there, as `/proc` does.
+ */
+async function makeFolder(path: string): Promise<void> {
+  const reason = await mkdirReason(path);
+  if (reason === undefined) return;
+  const parent = dirname(path);
+  if (reason === "ENOENT" && parent !== path) await makeFolder(parent);
+  // Where something is there already, this tells whether it is a folder.
+  await mkdir(path, { recursive: reason === "EEXIST", mode: 0o700 });
+}
+
+/** Makes one folder; answers why it could not. */
+function mkdirReason(path: string): Promise<string | undefined> {
+  return mkdir(path, { mode: 0o700 }).then(
+    () => undefined,
+    (error: NodeJS.ErrnoException) => error.code ?? String(error),
+  );
 }
 
 /** Its one row finds room in old pages, so a full disk neither keeps a lock from being taken nor from being renewed. */

@@ -18,6 +18,9 @@ import type { BreakerPolicy } from "./policy.ts";
 /** A failure that another try at once would only repeat: no answer in time, or an open breaker. */
 export class NoAnswer extends StoreFailure {}
 
+/** The breaker is open: the store was not asked. */
+export class LeftAlone extends NoAnswer {}
+
 /** What a gate needs. */
 export interface GateOptions {
   readonly kind: CallKind;
@@ -61,7 +64,7 @@ export class Gate {
       if (!isBrokenCircuitError(error)) throw error;
       const { stats } = options;
       stats.refused++;
-      throw new NoAnswer(`The ${stats.store} is left alone for a moment, as it failed: ${stats.lastFailure}`);
+      throw new LeftAlone(`The ${stats.store} is left alone for a moment, as it failed: ${stats.lastFailure}`);
     };
   }
 

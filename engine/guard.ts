@@ -11,28 +11,59 @@ import type { Archive } from "../actors/archive.ts";
 import type { Bus } from "../actors/bus.ts";
 import type { Directory } from "../actors/directory.ts";
 import type { Leases } from "../actors/leases.ts";
+import { READ_BYTES } from "../actors/reading.ts";
 import { GENERAL } from "../actors/service.ts";
 import { Gate } from "./guard.gate.ts";
+import { Pace } from "./guard.pace.ts";
 import { type GuardParts, StoreGuard } from "./guard.store.ts";
 import { POLICIES } from "./policy.ts";
 
 /** The id of no user, in the shape of one: the probe of the directory asks for it. */
 const NOBODY = "00000000-0000-0000-0000-000000000000";
 
-/** The archive under its policy. `close` closes the archive and ends the probes. */
+/** Entries of one insert and bytes of one page at the most: what the actors ask for. */
+const INSERTS_MOST = 1_048_576;
+/** Bytes of a page below which a slow store gains nothing: it has one entry at least. */
+const PAGE_BYTES_LEAST = 32_768;
+/** Derived writes of one call: each is two updates, and some servers hang on a hundred. */
+const DERIVED_MOST = 512;
+
+/**
+ * The archive under its policy: what takes too long is asked for in smaller parts, until it does not. `close` closes
+ * the archive and ends the probes.
+ */
 export function guardArchive(archive: Archive, parts: GuardParts): Archive {
   const guard = new StoreGuard(POLICIES.archive, parts);
   guard.watch(() => archive.room(GENERAL.id));
+  const inserts = new Pace({ most: INSERTS_MOST, least: 1 });
+  const pages = new Pace({ most: READ_BYTES, least: PAGE_BYTES_LEAST });
+  const derived = new Pace({ most: DERIVED_MOST, least: 1 });
   return {
     claimTerm: (shard, node, nonce) => guard.write(() => archive.claimTerm(shard, node, nonce)),
     highestTerms: (shards) => guard.read(() => archive.highestTerms(shards)),
     shardCount: (proposed) => guard.write(() => archive.shardCount(proposed)),
-    insert: (entries) => guard.write(() => archive.insert(entries)),
+    insert: (entries) => {
+      const some = entries.slice(0, inserts.allowed);
+      return inserts.run(some.length, () => guard.write(() => archive.insert(some)));
+    },
+    standing: (places) => guard.read(() => archive.standing(places)),
     head: (room) => guard.read(() => archive.head(room)),
-    page: (room, query) => guard.read(() => archive.page(room, query)),
+    page: (room, query) => {
+      if (query.bytes === undefined) return guard.read(() => archive.page(room, query));
+      return pages.insist(query.bytes, (bytes) => guard.read(() => archive.page(room, { ...query, bytes })));
+    },
     byKey: (room, sender, key) => guard.read(() => archive.byKey(room, sender, key)),
     offsetAt: (room, atMs) => guard.read(() => archive.offsetAt(room, atMs)),
-    derive: (writes) => guard.write(() => archive.derive(writes)),
+    derive: async (writes) => {
+      let at = 0;
+      do {
+        const from = at;
+        at += await derived.insist(writes.length - from, async (size) => {
+          await guard.write(() => archive.derive(writes.slice(from, from + size)));
+          return size;
+        });
+      } while (at < writes.length);
+    },
     createRoom: (room) => guard.write(() => archive.createRoom(room)),
     room: (id) => guard.read(() => archive.room(id)),
     members: (room, page) => guard.read(() => archive.members(room, page)),
@@ -89,7 +120,7 @@ export function guardBus(bus: Bus, parts: GuardParts): Bus {
     heads: (shard) => guard.read(() => bus.heads(shard)),
     headsOf: (shard, rooms) => guard.read(() => bus.headsOf(shard, rooms)),
     dirty: (shard) => guard.read(() => bus.dirty(shard)),
-    log: (room, after, limit) => guard.read(() => bus.log(room, after, limit)),
+    log: (room, after, limit, bytes) => guard.read(() => bus.log(room, after, limit, bytes)),
     stored: (shard, term, room, stored) => guard.write(() => bus.stored(shard, term, room, stored)),
     sleep: (shard, term, room, head) => guard.write(() => bus.sleep(shard, term, room, head)),
     clear: (shard, term, room, head) => guard.write(() => bus.clear(shard, term, room, head)),

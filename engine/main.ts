@@ -52,7 +52,7 @@ function buildRest(parts: RestParts): Promise<FastifyInstance> {
     administration: parts.administration,
     verifier,
     adminGroup: config.adminGroup || undefined,
-    plugins: [authRoutes({ accounts, verifier, keys: tokens }), userRoutes({ accounts, verifier })],
+    plugins: [authRoutes({ accounts, verifier, keys: tokens, chat: parts.chat }), userRoutes({ accounts, verifier })],
     pageFolder: PAGE_FOLDER,
     allowedOrigins: config.allowedOrigins,
     trustProxy: trustedByHttp(config),

@@ -2,8 +2,9 @@
 import uWS from "uWebSockets.js";
 import { countCode } from "../actors/counters.ts";
 import type { Edge } from "./edge.ts";
+import { addressText } from "./http.request.ts";
 import { bearerToken } from "./stomp/commands.ts";
-import { addressText, Session } from "./stomp/session.ts";
+import { Session } from "./stomp/session.ts";
 
 /** What a handshake leaves for the session. */
 interface Handshake {

@@ -8,11 +8,13 @@ import proxyAddr from "@fastify/proxy-addr";
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import { NodeAdministration } from "../actors/administration.ts";
+import type { Alike } from "../actors/alike.ts";
 import type { Clock } from "../actors/clock.ts";
 import { countAnswer } from "../actors/counters.ts";
 import { ChatService } from "../actors/messages.ts";
 import { Node } from "../actors/node.ts";
 import { RoutedChat } from "../actors/routed.ts";
+import { GENERAL } from "../actors/service.ts";
 import { Health } from "../ops/health.ts";
 import { createMetrics, type Metrics } from "../ops/metrics.ts";
 import { systemClock } from "./clock.ts";
@@ -92,7 +94,7 @@ async function serve(config: Config, { log, buildRest, stores, name }: Opened): 
   const app = uWS.App();
   const fanout = new NativeFanout((topic, message, binary) => app.publish(topic, message, binary));
   const identity = await openIdentity(config, { log, clock, directory: stores.directory });
-  const node = nodeOf(config, { name, log, stores, fanout, identity });
+  const node = nodeOf(config, { name, log, stores, fanout, identity, alike: await alikeOf(stores, identity) });
   reportStores({ health, stores: watched, known: identity.known, writer: node.writer });
   const edge = new Edge(node, fanout, { limits: config.limits, version });
   const metrics = metricsOf({
@@ -149,7 +151,7 @@ async function serve(config: Config, { log, buildRest, stores, name }: Opened): 
     unstored: () => node.writer.entries,
   });
   void identity.known.then(() => life.joined());
-  log.info({ host: config.host, port, version, dataDir: config.dataDir }, "serving");
+  log.info({ node: name, host: config.host, port, version, dataDir: config.dataDir }, "serving");
   const stop = async (): Promise<void> => {
     await life.drain();
     identity.stop();
@@ -160,7 +162,14 @@ async function serve(config: Config, { log, buildRest, stores, name }: Opened): 
   return { url: `http://${shownHost(config.host)}:${port}/`, stop };
 }
 
+/** What must be the same at all nodes that share Redis. */
+async function alikeOf({ archive, shards }: Stores, { tokens }: Identity): Promise<Alike> {
+  const general = await archive.room(GENERAL.id);
+  return { shards, dataSet: `born ${general?.createdAt}`, ...tokens.marks };
+}
+
 interface NodeParts {
+  readonly alike: Alike;
   readonly name: string;
   readonly log: Logger;
   readonly stores: Stores;
@@ -168,10 +177,10 @@ interface NodeParts {
   readonly identity: Identity;
 }
 
-function nodeOf({ limits }: Config, { name, log, stores, fanout, identity }: NodeParts): Node {
+function nodeOf({ limits }: Config, { name, log, stores, fanout, identity, alike }: NodeParts): Node {
   const { archive, bus, leases, shards } = stores;
   return new Node({
-    ...{ name, archive, bus, leases, fanout, limits, log, shards },
+    ...{ name, archive, bus, leases, fanout, limits, log, shards, alike },
     clock: systemClock,
     random: Math.random,
     verify: (token) => identity.verifier.verify(token),

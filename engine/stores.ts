@@ -91,6 +91,13 @@ class Opening {
     const archive = await this.#archive();
     const directory = await this.#directory();
     const shards = await archive.shardCount(this.#config.shards);
+    if (shards !== this.#config.shards) {
+      const [set, kept] = [this.#config.shards, shards];
+      this.#host.log.warn(
+        { set, kept },
+        "the data set keeps the number of shards that it was made with; SHARDS is not heeded",
+      );
+    }
     const { bus, leases } = await this.#bus(shards);
     await archive.createRoom({ ...GENERAL, createdAt: clock.now() });
     const [stats, wire, embedded] = [this.#stats, this.#wire, this.#embedded];

@@ -306,3 +306,20 @@ test("Weak, foreign and contradictory keys are refused with a sentence.", () => 
   ];
   for (const [changes, sentence] of wrong) assert.throws(() => createTokens(options(clock, changes)), sentence);
 });
+
+test("Marks tell whose tokens a server takes: key, issuer and audience count, and no secret is in them.", () => {
+  const clock = new SimulatedClock();
+  const marksOf = (changes: Partial<TokenOptions> = {}) => createTokens(options(clock, changes)).marks;
+  const own = marksOf();
+  assert.deepEqual(marksOf(), own);
+  assert.deepEqual(own.takes, [own.signs]);
+  const rotated = marksOf({ secret: FORMER, previousSecrets: [SECRET] });
+  assert.equal(rotated.takes[1], own.signs);
+  for (const other of [{ secret: FORMER }, { issuer: "confab" }, { audience: "confab" }]) {
+    assert.equal(marksOf(other).takes.includes(own.signs as string), false);
+  }
+  const { privateKey, publicKey } = pair("ed25519");
+  const [signing, verifying] = [marksOf({ secret: undefined, privateKey }), marksOf({ secret: undefined, publicKey })];
+  assert.deepEqual([verifying.signs, verifying.takes], [undefined, [signing.signs]]);
+  assert.equal(JSON.stringify([own, rotated]).includes(SECRET.slice(0, 8)), false);
+});

@@ -56,6 +56,8 @@ export interface Tokens extends TokenVerifier {
   sign(subject: TokenSubject): { token: string; expiresInS: number; jti: string };
   /** The public keys (RFC 7517); empty for HS256. */
   jwks(): { keys: readonly JsonWebKeyEntry[] };
+  /** Marks of what it signs with and of what it takes, by which nodes see whether they take each other's tokens. */
+  readonly marks: { readonly signs: string | undefined; readonly takes: readonly string[] };
 }
 
 /** A key that tokens are verified with, and the one algorithm it is used with. */
@@ -158,6 +160,17 @@ class JwtTokens implements Tokens {
       exp: Math.floor(now / 1_000) + lifetimeS,
     });
     return { token, expiresInS: lifetimeS, jti };
+  }
+
+  get marks(): Tokens["marks"] {
+    const { issuer = "", audience = "" } = this.#options;
+    const takes = this.#keys.map(({ kid }) =>
+      createHash("sha256")
+        .update(JSON.stringify([kid, issuer, audience]))
+        .digest("base64url")
+        .slice(0, 16),
+    );
+    return { signs: this.signs ? takes[0] : undefined, takes };
   }
 
   jwks(): { keys: readonly JsonWebKeyEntry[] } {

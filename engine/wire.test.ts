@@ -197,6 +197,8 @@ const REFUSALS: readonly Hostile[] = [
   refused("an empty client-message-id", "bad-header", send(general, "x", { "client-message-id": "" })),
   refused("half a position", "bad-position", subscribe(general, { "after-offset": "1" })),
   refused("typing without JSON", "bad-body", send("/app/room.general.typing", "{not json")),
+  refused("typing with a list", "bad-body", send("/app/room.general.typing", "[1]")),
+  refused("typing with more than it takes", "bad-body", send("/app/room.general.typing", '{"state":"start","x":1}')),
   refused("typing in a state that is none", "bad-body", send("/app/room.general.typing", '{"state":"dancing"}')),
   refused("a read marker that is no offset", "bad-body", send("/app/room.general.read", '{"offset":-1}')),
   refused("auth.refresh with a bad token", "token-bad", send("/app/auth.refresh", "", { Authorization: "Bearer x" })),
@@ -238,6 +240,13 @@ for (const hostile of ALL) {
   const end = hostile.ends ? "ends with" : "is refused with";
   test(`On the wire, ${hostile.what} ${end} ${hostile.code}.`, () => provoke(hostile));
 }
+
+test("ERROR over a frame that cannot be read to its end names the receipt it asked for.", async () => {
+  const client = await StompClient.connected(server.wsUrl, tokenFor("hostile"));
+  client.raw(`SEND\ndestination:${general}\nreceipt:send.1\ncontent-length:1\n\nxyz\0`);
+  const error = await client.next({ command: "ERROR" });
+  assert.deepEqual([error.headers.code, error.headers["receipt-id"]], ["bad-content-length", "send.1"]);
+});
 
 test("A room that may not be seen is refused like one that is not there.", async () => {
   await provoke(refused("SUBSCRIBE to a hidden room", "room-not-found", subscribe(`/topic/room.${hidden}`)));

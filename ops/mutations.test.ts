@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { edited, hunt, MUTATIONS, QUICK_RUNS, unfit } from "./mutations.ts";
 
 test("Every mutation finds its place in the engine exactly once.", () => {
+  assert.equal(new Set(MUTATIONS.map(({ name }) => name)).size, 18);
   assert.deepEqual(unfit(), []);
   assert.throws(() => edited("a b a", { file: "x", find: "a", replace: "c" }), /2 times, not once/);
   assert.throws(() => edited("b", { file: "x", find: "a", replace: "c" }), /0 times, not once/);

@@ -94,6 +94,17 @@ test("Alerts ask for series and labels that nodes show, and each says how urgent
   assert.equal(new Set(rules.map(({ alert }) => alert)).size, rules.length);
 });
 
+test("The runbook says of every alert how urgent it is and what to do, and of no other.", () => {
+  const section = readText("ops/runbook.md").split("\n## Alerts\n")[1]?.split("\n## ")[0] ?? "";
+  const told = [...section.matchAll(/^\| (`\w+`(?:, `\w+`)*) \| ([a-z, ]+) \| .+ \|$/gm)].flatMap(
+    ([, names = "", words = ""]) => {
+      const severities = words.split(", ");
+      return [...names.matchAll(/\w+/g)].map(([name], at) => [name, severities[at] ?? severities[0]]);
+    },
+  );
+  assert.deepEqual(told.toSorted(), rules.map(({ alert, labels }) => [alert, labels["severity"]]).toSorted());
+});
+
 test("Alerts name codes that there are.", async () => {
   const codes = Object.keys((await built("actors/codes.js"))["CODES"] as object);
   const named = rules.flatMap(({ expr }) => [...expr.matchAll(/code=~?"([^"]+)"/g)]);

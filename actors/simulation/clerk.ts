@@ -15,12 +15,21 @@ export interface ClerkHost {
   readonly story: Story;
   readonly judge: Judge;
   readonly nowMs: number;
+  /** Whether a shard has one owner at most. */
+  readonly owned: boolean;
   after(delayMs: number, task: () => void): void;
   chooseProcess(): Machine | undefined;
+  /** A user was removed from a private room, as REST answered. */
+  removed(room: string, user: string): void;
 }
 
 /** How long REST is waited for, ms; then the outcome is not known. */
 const ANSWER_MS = 12_000;
+/** Members that are changed at the same time. */
+const HANDS = 3;
+
+/** Pause before one who was removed asks for the history, ms. */
+const PEEK_MS = { least: 10, most: 3_000 } as const;
 
 /** Asks REST, at any node. */
 export class Clerk {
@@ -28,6 +37,10 @@ export class Clerk {
   readonly #chance: Chance;
   /** Private rooms, their admin, and who may be a member. */
   readonly #rooms: { readonly id: string; readonly admin: string; readonly users: readonly string[] }[] = [];
+  /** Members that are being changed, by room and user. */
+  readonly #changing = new Set<string>();
+  /** Members whose late changes may still come. */
+  readonly #unclear = new Set<string>();
   /** Calls that wait for an answer. */
   open = 0;
 
@@ -47,7 +60,8 @@ export class Clerk {
   }
 
   begin(untilMs: number): void {
-    this.#next(untilMs, () => this.#changeMember(), 900);
+    // A node that is cut off answers late; the others are asked meanwhile.
+    for (let hand = 0; hand < HANDS; hand++) this.#next(untilMs, () => this.#changeMember(), 600 * HANDS);
     this.#next(untilMs, () => this.#changeMessage(), 500);
   }
 
@@ -93,6 +107,9 @@ export class Clerk {
     const room = this.#chance.pick(this.#rooms);
     const user = this.#chance.pick(room.users);
     const { memberships } = this.#host;
+    const changing = `${room.id} ${user}`;
+    if (this.#changing.has(changing)) return;
+    this.#changing.add(changing);
     const was = memberships.during(room.id, user, this.#host.nowMs);
     const on = was === "unknown" ? this.#chance.happens(0.5) : was === "out";
     const admin = callerOf(room.admin);
@@ -102,7 +119,25 @@ export class Clerk {
           chat.addMember(admin, room.id, { id: user, name: user.toUpperCase(), role: "member" }),
         )
       : await this.#call(`remove ${user} from ${room.id}`, ({ chat }) => chat.removeMember(admin, room.id, user));
-    if (outcome === "done") this.#stands(room.id, user, on ? "in" : "out");
+    this.#changing.delete(changing);
+    // A change without an answer may be under way: from then on it may follow any other change, and nobody knows
+    // where the user stands.
+    const clear = outcome === "done" && !this.#unclear.has(changing);
+    if (outcome !== "done") this.#unclear.add(changing);
+    if (!clear) return;
+    this.#stands(room.id, user, on ? "in" : "out");
+    if (on) return;
+    this.#host.removed(room.id, user);
+    this.#host.after(this.#chance.between(PEEK_MS.least, PEEK_MS.most), () => void this.#peek(room.id, user));
+  }
+
+  /** Who was removed asks for the history. */
+  async #peek(room: string, user: string): Promise<void> {
+    const askedMs = this.#host.nowMs;
+    const ask = ({ chat }: Machine) => chat.history(callerOf(user), room, { limit: 20 });
+    const outcome = await this.#call(`history ${user} ${room}, removed`, ask);
+    if (outcome !== "done" || !this.#host.owned || this.#host.memberships.during(room, user, askedMs) !== "out") return;
+    this.#host.judge.breaks(`the history of ${room} is shown to ${user}, removed before it was asked for`);
   }
 
   async #changeMessage(): Promise<void> {

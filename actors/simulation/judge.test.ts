@@ -2,12 +2,14 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import type { Pack } from "../bus.ts";
+import type { Connection } from "../connection.ts";
 import type { Entry } from "../entry.ts";
 import { memberDraft } from "../room.state.ts";
 import { accessBreach, Memberships } from "./judge.access.ts";
 import { derivedBreach } from "./judge.derived.ts";
 import { Stream } from "./judge.stream.ts";
 import { Judge, type Sent } from "./judge.ts";
+import { Sends } from "./session.sends.ts";
 import { Story } from "./story.ts";
 import { SimulatedTime } from "./time.ts";
 
@@ -35,9 +37,14 @@ function packOf(...entries: readonly Entry[]): Pack {
 function sent(more: Partial<Sent> = {}): Sent {
   return {
     ...{ user: "bob", room: ROOM, id: undefined, body: "1 1", level: "stored", life: 0, answers: 1 },
-    ...{ stored: undefined, sentMs: 0, receipted: true, refused: undefined },
+    ...{ stored: undefined, sentMs: 0, receipted: true, refused: undefined, other: undefined },
     ...more,
   };
+}
+
+/** Redis takes entries, each in a pack of its own. */
+function accepts(one: Judge, ...entries: readonly Entry[]): void {
+  for (const taken of entries) one.accepted("n1", 0, [packOf(taken)]);
 }
 
 /** A judge that saw entries stored by the one owner of the room's shard. */
@@ -69,6 +76,9 @@ test("What stores take out of order, or from the wrong node, is a breach.", () =
     [/given twice/, (one) => one.claimed("n2", 0, 1)],
     [/claimed by n1/, (one) => one.fenced("n2", 0, 1)],
     [/decided by n2/, (one) => one.accepted("n2", 0, [packOf(entry(1))])],
+    [/r\/1\/1 was given to e\/1 and to e\/9/, (one) => accepts(one, entry(1), entry(1, { key: "e/9" }))],
+    [/was given to e\/1 and to c\/a/, (one) => one.durable("n1", [entry(1), entry(1, { key: "c/a" })])],
+    [/begins the hot log with r\/2\/1/, (one) => one.begun("n1", packOf(entry(2)))],
     [/stored after 1/, (one) => one.durable("n1", [entry(1), entry(3)])],
     [/stored after 1/, (one) => one.durable("n1", [entry(1), entry(1)])],
     [/term falls/, (one) => one.durable("n1", [entry(1, { term: 2 }), entry(2, { term: 1, prevTerm: 2 })])],
@@ -112,6 +122,17 @@ test("A log that lost, doubled or reordered SENDs is a breach.", () => {
   const reordered = [entry(1, { body: Buffer.from("1 2") }), entry(2, { body: Buffer.from("1 1") })];
   assert.match(ended(judgeOf(...reordered), reordered) ?? "", /the order of the SENDs of 1/);
 
+  const said = (number: number): Partial<Entry> => ({ body: Buffer.from(`1 ${number}`), key: `e/${number}` });
+  const readmitted = [addition(1, "bob"), entry(2, said(2)), removal(3), addition(4, "bob"), entry(5, said(1))];
+  const log = readmitted.map((one, at) => ({ ...one, count: [0, 1, 1, 1, 2][at] as number }));
+  for (const sentMs of [-1, 1]) {
+    const one = judgeOf(...log);
+    one.closedRooms.add(ROOM);
+    one.sent(sent({ body: "1 1", sentMs }));
+    const heard = sentMs > 0 ? /the order of the SENDs of 1/ : /^nothing$/;
+    assert.match(ended(one, log) ?? "nothing", heard, "refused unheard as no member, then decided again as one");
+  }
+
   const refused = judgeOf(entry(1));
   refused.sent(sent({ refused: "queue-full" }));
   assert.match(ended(refused, [entry(1)]) ?? "", /was refused \(queue-full\) and stands/);
@@ -124,6 +145,25 @@ function stream(from: Stream["from"] = { kind: "now" }): Stream {
   one.grant({ offset: 1, term: 1 });
   return one;
 }
+
+test("Two direct rooms of two users, or a COMMIT that is answered before its SENDs, is a breach.", () => {
+  const twice = judgeOf(entry(1));
+  for (const room of [ROOM, "other"]) {
+    const private_ = sent({ room: "", other: "eve", level: "accepted" });
+    twice.receipting("n1", private_, entry(1, { room }));
+  }
+  assert.match(twice.breach ?? "", /bob eve have the direct rooms r and other/);
+
+  const asked: ((connection: Connection) => void)[] = [];
+  const early = judge();
+  const host = { number: 1, user: "bob", nowMs: 0, judge: early, say() {}, ask() {} };
+  const sends = new Sends({ ...host, toNode: (frame) => asked.push(frame) });
+  sends.transact({ room: ROOM }, [{ id: undefined, level: "stored", receipt: true }], { commit: true });
+  assert.equal(asked.length, 3);
+  assert.equal(sends.waiting, true);
+  assert.equal(sends.committed("m2"), true);
+  assert.match(early.breach ?? "", /a COMMIT is answered before 1 0/);
+});
 
 test("A subscription that skips, repeats, changes its past, or goes on after its end is a breach.", () => {
   const calm = { lossy: false };

@@ -6,6 +6,7 @@ import { Buffer } from "node:buffer";
 import type { Pack } from "../bus.ts";
 import type { Entry, Position } from "../entry.ts";
 import { type Asked, checkLog, checkOnce, checkOrder, checkStored, place } from "../promises.checks.ts";
+import { memberOf } from "../room.state.ts";
 import { accessBreach } from "./judge.access.ts";
 import type { Stream } from "./judge.stream.ts";
 import type { Witness } from "./redis.handle.ts";
@@ -17,6 +18,9 @@ export interface Sent extends Asked {
   readonly sentMs: number;
   /** Whether a RECEIPT was asked for. */
   readonly receipted: boolean;
+  /** Of a private message: whom it is for. Its room is known from its RECEIPT on. */
+  readonly other: string | undefined;
+  room: string;
   refused: string | undefined;
 }
 
@@ -24,10 +28,16 @@ export interface Sent extends Asked {
 export class Judge implements Witness {
   readonly #story: Story;
   readonly #claims = new Map<string, string>();
-  readonly #accepted = new Map<string, string>();
+  readonly #accepted = new Set<string>();
+  /** Keys of what was ever decided, by place. */
+  readonly #keys = new Map<string, string>();
   readonly #logs = new Map<string, Entry[]>();
   readonly #streams: Stream[] = [];
   readonly #sent: Sent[] = [];
+  /** The direct rooms, by their users. */
+  readonly #directs = new Map<string, string>();
+  /** When members were first decided, by place, ms of the world. */
+  readonly #membersMs = new Map<string, number>();
   /** Private rooms: only members may write there. */
   readonly closedRooms = new Set<string>();
   /** The hot log lost data. */
@@ -70,9 +80,18 @@ export class Judge implements Witness {
       this.#story.say(node, `logs ${first.room} ${first.offset}-${last.offset} under term ${last.term}`);
       for (const entry of entries) {
         this.#decidedBy(node, shard, entry);
-        this.#accepted.set(place(entry), entry.key);
+        this.#decidedOnce(entry);
+        this.#accepted.add(place(entry));
       }
     }
+  }
+
+  /** What a hot log begins behind is stored: else no owner to come could find it. */
+  begun(node: string, { room, prevTerm, entries }: Pack): void {
+    const first = entries[0] as Entry;
+    const before = { room, offset: first.offset - 1, term: prevTerm };
+    const whole = before.offset === 0 || this.isDurable(before);
+    this.#require(whole, () => `${node} begins the hot log with ${place(first)}, and what is before is not stored`);
   }
 
   /** One writer per term: an entry is decided by the node that claimed its term. */
@@ -81,12 +100,22 @@ export class Judge implements Witness {
     this.#require(claimant === node, () => `${place(entry)} was decided by ${node}, its term claimed by ${claimant}`);
   }
 
+  /** Within a term an offset is never given to another message (protocol, one SEND, step 4). */
+  #decidedOnce(entry: Entry): void {
+    const key = this.#keys.get(place(entry));
+    if (key === undefined) {
+      this.#keys.set(place(entry), entry.key);
+      if (entry.event === "member") this.#membersMs.set(place(entry), this.#story.nowMs);
+    } else this.#require(key === entry.key, () => `${place(entry)} was given to ${key} and to ${entry.key}`);
+  }
+
   /** Told of each entry as the archive takes it; `shard` is the room's. */
   durable(node: string, entries: readonly Entry[]): void {
     for (const entry of entries) {
       const log = this.logOf(entry.room);
       const last = log[log.length - 1];
       log.push(entry);
+      this.#decidedOnce(entry);
       this.#require(entry.offset === (last?.offset ?? 0) + 1, () => `${place(entry)} is stored after ${last?.offset}`);
       this.#require(entry.term >= (last?.term ?? 0), () => `the term falls from ${last?.term} at ${place(entry)}`);
       this.#require(entry.prevTerm === (last?.term ?? 0), () => `the chain is broken at ${place(entry)}`);
@@ -129,6 +158,7 @@ export class Judge implements Witness {
   /** A node answers a SEND. */
   receipting(node: string, sent: Sent, entry: Entry | undefined): void {
     if (!entry) return this.breaks(`${node} answers a SEND of ${sent.body} with no entry`);
+    if (sent.other !== undefined) this.#direct(sent, entry.room);
     const name = (): string => `${node} receipts ${sent.body} as ${place(entry)}`;
     if (sent.level === "accepted") {
       this.#require(this.#isAccepted(entry), () => `${name()} before it was accepted`);
@@ -136,6 +166,16 @@ export class Judge implements Witness {
     }
     const key = sent.id === undefined ? undefined : `c/${sent.id}`;
     this.#require(this.isDurable({ ...entry, room: sent.room }, key), () => `${name()}, which is not stored`);
+  }
+
+  /** Two users have one direct room. */
+  #direct(sent: Sent, room: string): void {
+    const pair = [sent.user, sent.other].sort().join(" ");
+    const known = this.#directs.get(pair);
+    this.#require(known === undefined || known === room, () => `${pair} have the direct rooms ${known} and ${room}`);
+    this.#directs.set(pair, room);
+    this.closedRooms.add(room);
+    sent.room = room;
   }
 
   // ─── What clients do ───
@@ -173,7 +213,7 @@ export class Judge implements Witness {
       this.#holds(() => checkStored(log, asked));
       const refused = refusedBreach(log, asked);
       if (refused !== undefined) this.breaks(refused);
-      this.#holds(() => checkOrder(log));
+      this.#holds(() => checkOrder(log.filter((entry) => !this.#saidBeforeAdmission(log, entry))));
       const access = this.closedRooms.has(room) ? accessBreach(log) : undefined;
       if (access !== undefined) this.breaks(access);
     }
@@ -183,11 +223,26 @@ export class Judge implements Witness {
     }
   }
 
+  /**
+   * Whether a message was sent before its sender was added to the room (again): the owner may have refused it, and
+   * that refusal be lost with the owner. Then the next owner decides it anew, behind what was sent since.
+   */
+  #saidBeforeAdmission(log: readonly Entry[], { room, offset, event, sender, body }: Entry): boolean {
+    if (event !== "message" || !this.closedRooms.has(room)) return false;
+    const text = Buffer.from(body).toString();
+    const sent = this.#sent.find((one) => one.room === room && one.body === text);
+    return log.slice(0, offset - 1).some((entry) => {
+      const member = memberOf(entry);
+      const added = member?.user === sender && member.role !== "none";
+      return added && sent !== undefined && (this.#membersMs.get(place(entry)) ?? 0) > sent.sentMs;
+    });
+  }
+
   /** Tells the logs as they are stored, for the story of a run that broke. */
   tellLogs(): void {
     for (const [room, log] of this.#logs) {
       for (const { offset, term, event, sender, key, body } of log) {
-        const text = event === "message" ? Buffer.from(body).toString() : event;
+        const text = event === "message" || event === "member" ? Buffer.from(body).toString() : event;
         this.#story.say("log", `${room} ${offset}.${term} ${sender} ${key}: ${text}`);
       }
     }

@@ -14,6 +14,10 @@ export interface Weather {
   /** Share of messages that take up to `slowMs` instead. */
   slow: number;
   readonly slowMs: number;
+  /** What a message to or from MongoDB takes longer, ms: it writes to a disk. */
+  readonly archiveMs: number;
+  /** Most time until a majority of MongoDB's machines has a write, ms. */
+  readonly replicationMs: number;
   /** Share of messages between nodes (packs, signals, notices, words) that are lost. */
   lost: number;
   /** Share of calls of a store that fail: not done, done and not answered, or done late. */
@@ -54,15 +58,18 @@ export class Network {
 /** One direction of one connection: first in, first out. */
 export class Wire {
   readonly #network: Network;
+  readonly #longerMs: number;
   #lastMs = 0;
 
-  constructor(network: Network) {
+  /** Everything takes `longerMs` longer. */
+  constructor(network: Network, longerMs = 0) {
     this.#network = network;
+    this.#longerMs = longerMs;
   }
 
   send(arrive: () => void): void {
     const { time } = this.#network;
-    this.#lastMs = Math.max(this.#lastMs, time.nowMs + this.#network.latencyMs());
+    this.#lastMs = Math.max(this.#lastMs, time.nowMs + this.#network.latencyMs() + this.#longerMs);
     time.at(this.#lastMs, arrive);
   }
 
@@ -119,6 +126,8 @@ export interface ConnectionParts {
   readonly timeoutMs: number;
   /** Every call has a connection of its own, so that calls keep no order. */
   readonly pooled?: boolean;
+  /** What every message takes longer, ms. */
+  readonly longerMs?: number;
   /** A connection broke; told in the process. */
   readonly onBreak?: () => void;
 }
@@ -130,9 +139,9 @@ export class Link {
   readonly calls = new Set<(error: StoreFailure) => void>();
   broken = false;
 
-  constructor(network: Network) {
-    this.up = new Wire(network);
-    this.down = new Wire(network);
+  constructor(network: Network, longerMs: number | undefined) {
+    this.up = new Wire(network, longerMs);
+    this.down = new Wire(network, longerMs);
   }
 }
 
@@ -146,7 +155,7 @@ export class Connected {
 
   constructor(parts: ConnectionParts) {
     this.#parts = parts;
-    this.#link = new Link(parts.network);
+    this.#link = new Link(parts.network, parts.longerMs);
   }
 
   /** The connection as it stands now. */
@@ -159,8 +168,8 @@ export class Connected {
    * `work` is told how much of it is done, as a share: a write that fails may be done in part.
    */
   call<T>(work: (share: number) => Promise<T>): Promise<T> {
-    const { network, life, timeoutMs, pooled } = this.#parts;
-    const link = pooled === true ? new Link(network) : this.#link;
+    const { network, life, timeoutMs, pooled, longerMs } = this.#parts;
+    const link = pooled === true ? new Link(network, longerMs) : this.#link;
     return new Promise((resolve, reject) => {
       const timer = life.after(timeoutMs, () => this.break(link, "no answer in time"));
       const fail = (error: StoreFailure): void => {
@@ -184,10 +193,16 @@ export class Connected {
     link.up.send(() =>
       path.pass(() => {
         if (!server.up || fault === "unasked") return this.#refused(link);
-        void work(fault === "unheard" ? chance.fraction() : 1).then((answer) => {
-          if (fault === "unheard") return this.#refused(link);
-          link.down.send(() => path.pass(() => life.deliver(() => heard(answer))));
-        });
+        void work(fault === "unheard" ? chance.fraction() : 1).then(
+          (answer) => {
+            if (fault === "unheard") return this.#refused(link);
+            link.down.send(() => path.pass(() => life.deliver(() => heard(answer))));
+          },
+          (error: unknown) => {
+            if (!(error instanceof StoreFailure)) throw error;
+            this.#refused(link);
+          },
+        );
       }),
     );
   }
@@ -212,7 +227,7 @@ export class Connected {
     if (link.broken) return;
     link.broken = true;
     if (link === this.#link) {
-      this.#link = new Link(this.#parts.network);
+      this.#link = new Link(this.#parts.network, this.#parts.longerMs);
       this.#parts.onBreak?.();
     }
     const calls = [...link.calls];

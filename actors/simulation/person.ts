@@ -8,13 +8,19 @@ import type { Memberships } from "./judge.access.ts";
 import type { Stream } from "./judge.stream.ts";
 import type { Sent } from "./judge.ts";
 import type { Machine } from "./machine.ts";
+import type { Plan } from "./plan.ts";
+import type { How } from "./session.sends.ts";
 import { type Hearer, Session } from "./session.ts";
 
 /** What a client needs of its world. */
 export interface PersonHost {
   readonly rooms: readonly string[];
+  readonly users: readonly string[];
   readonly memberships: Memberships;
+  readonly plan: Pick<Plan, "listening" | "leaving">;
   readonly nowMs: number;
+  /** Whether a shard has one owner at most: Redis has not just forgotten a lock, which its holder relies on yet. */
+  readonly owned: boolean;
   after(delayMs: number, task: () => void): void;
   /** A process that a balancer would send a new connection to. */
   chooseProcess(): Machine | undefined;
@@ -29,6 +35,9 @@ export interface PersonHost {
 const BACK_MS = { least: 30, most: 900 } as const;
 /** Pause before a subscription that was refused for now is opened again, ms. */
 const AGAIN_MS = { least: 200, most: 900 } as const;
+
+/** Pause before a client whose user was removed from a room tries to listen to it, ms. */
+const KNOCK_MS = { least: 10, most: 1_500 } as const;
 
 /** One client. */
 export class Person implements Hearer {
@@ -52,7 +61,7 @@ export class Person implements Hearer {
     this.user = user;
     this.#chance = chance;
     this.#patienceMs = chance.pick([2_500, 5_000, 12_000]);
-    for (const room of host.rooms) if (chance.happens(0.7)) this.wants.set(room, chance.happens(0.5));
+    for (const room of host.rooms) if (chance.happens(host.plan.listening)) this.wants.set(room, chance.happens(0.5));
     this.#come();
   }
 
@@ -91,12 +100,13 @@ export class Person implements Hearer {
     if (!session.open) return;
     for (const { room, id } of [...this.#open.values()]) this.#sendAgain(session, room, id);
     for (const [room, signals] of this.wants) this.#listen(session, room, signals);
+    if (this.#chance.happens(0.5)) session.listenTo("queue", this.user);
   }
 
   #sendAgain(session: Session, room: string, id: string): void {
     const open = this.#open.get(`${room} ${id}`);
     if (!open || ++open.tries > 6) return void this.#open.delete(`${room} ${id}`);
-    session.send(room, { id, level: "stored", receipt: true });
+    session.send({ room }, { id, level: "stored", receipt: true });
   }
 
   #listen(session: Session, room: string, signals: boolean): void {
@@ -145,14 +155,22 @@ export class Person implements Hearer {
   }
 
   granting({ room, askedMs, name }: Stream): string | undefined {
-    const out = this.#host.memberships.during(room, this.user, askedMs) === "out";
+    const out = this.#host.owned && this.#host.memberships.during(room, this.user, askedMs) === "out";
     return out ? `${name} is granted ${room}, which ${this.user} was removed from before` : undefined;
   }
 
   refusing({ room, askedMs, name }: Stream, code: CodeWord): string | undefined {
     if (code !== "room-not-found") return undefined;
-    const isIn = this.#host.memberships.during(room, this.user, askedMs) === "in";
+    const isIn = this.#host.owned && this.#host.memberships.during(room, this.user, askedMs) === "in";
     return isIn ? `${name} is refused ${room}, and ${this.user} is a member of it` : undefined;
+  }
+
+  /** Its user was removed from a room: it may try the door. */
+  removed(room: string): void {
+    if (!this.#chance.happens(0.6)) return;
+    this.#host.after(this.#chance.between(KNOCK_MS.least, KNOCK_MS.most), () => {
+      if (this.session?.open && this.session.streams.size < 8) this.session.listen(room, this.#from(room));
+    });
   }
 
   // ─── What it does ───
@@ -162,8 +180,8 @@ export class Person implements Hearer {
     const { session } = this;
     if (!session?.open) return;
     const room = this.#chance.pick(this.#host.rooms);
-    const does = { send: 50, twice: 5, listen: 6, unlisten: 2, type: 4, read: 5, leave: 1 };
-    switch (this.#chance.weighed(does)) {
+    const does = { send: 46, twice: 5, transact: 4, whisper: 4, listen: 6, type: 4, read: 3, receive: 3, leave: 1 };
+    switch (this.#chance.weighed({ ...does, unlisten: this.#host.plan.leaving })) {
       case "send":
         return this.#send(session, room);
       case "twice":
@@ -176,7 +194,13 @@ export class Person implements Hearer {
       case "type":
         return session.type(room, this.#chance.happens(0.6));
       case "read":
-        return session.read(room, this.#seen.get(room)?.offset ?? 1);
+        return session.mark(room, "read", this.#seen.get(room)?.offset ?? 1);
+      case "receive":
+        return session.mark(room, "delivered", this.#seen.get(room)?.offset ?? 1_000);
+      case "transact":
+        return this.#transact(session, room);
+      case "whisper":
+        return session.send({ user: this.#chance.pick(this.#host.users) }, this.#how({ named: false }));
       case "leave":
         return session.leave("reconnects");
     }
@@ -190,18 +214,29 @@ export class Person implements Hearer {
 
   #send(session: Session, room: string): void {
     for (let count = this.#chance.pick([1, 1, 1, 2, 4]); count > 0; count--) {
-      const id = this.#chance.happens(0.65) ? `${this.user}-${session.number}-${this.#ids++}` : undefined;
-      const level = this.#chance.happens(0.15) ? ("accepted" as const) : ("stored" as const);
-      const receipt = this.#chance.happens(0.85);
-      if (id !== undefined) {
-        this.#remember(room, id);
-        if (receipt && level === "stored") this.#open.set(`${room} ${id}`, { room, id, tries: 0 });
-      }
-      session.send(room, { id, level, receipt });
+      const how = this.#how({ named: this.#chance.happens(0.65) });
+      this.#remember(room, how);
+      session.send({ room }, how);
     }
   }
 
-  #remember(room: string, id: string): void {
+  #transact(session: Session, room: string): void {
+    const commit = this.#chance.happens(0.8);
+    const hows = Array.from({ length: this.#chance.whole(1, 4) }, () => this.#how({ named: commit }));
+    if (commit) for (const how of hows) this.#remember(room, how);
+    session.transact({ room }, hows, { commit });
+  }
+
+  #how({ named }: { readonly named: boolean }): How {
+    const id = named ? `${this.user}-${this.session?.number}-${this.#ids++}` : undefined;
+    const level = this.#chance.happens(0.15) ? ("accepted" as const) : ("stored" as const);
+    return { id, level, receipt: this.#chance.happens(0.85) };
+  }
+
+  /** What has an id is sent again until it is answered, and now and then after that. */
+  #remember(room: string, { id, level, receipt }: How): void {
+    if (id === undefined) return;
+    if (receipt && level === "stored") this.#open.set(`${room} ${id}`, { room, id, tries: 0 });
     const key = `${this.user} ${room}`;
     const ids = this.#host.lately.get(key) ?? [];
     ids.push(id);
@@ -212,6 +247,6 @@ export class Person implements Hearer {
   /** An id that the user used already, here or at another client. */
   #sendTwice(session: Session, room: string): void {
     const ids = this.#host.lately.get(`${this.user} ${room}`);
-    if (ids) session.send(room, { id: this.#chance.pick(ids), level: "stored", receipt: true });
+    if (ids) session.send({ room }, { id: this.#chance.pick(ids), level: "stored", receipt: true });
   }
 }

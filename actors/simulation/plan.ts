@@ -14,6 +14,7 @@ export const FAULTS = [
   "cutBoth",
   "redisDown",
   "mongoDown",
+  "stepDown",
   "wipe",
   "forget",
   "loss",
@@ -43,6 +44,9 @@ export interface Plan {
   readonly actsMs: number;
   /** Mean pause between two acts of a client, ms. */
   readonly pauseMs: number;
+  /** Share of the rooms that a client listens to, and how ready it is to leave one, by weight. */
+  readonly listening: number;
+  readonly leaving: number;
   /** Clocks differ by up to this share, and wall clocks by so much, ms. */
   readonly drift: number;
   readonly wallMs: number;
@@ -58,12 +62,13 @@ const LASTS: Readonly<Record<FaultKind, readonly [number, number]>> = {
   crash: [50, 2_500],
   end: [0, 2_000],
   join: [0, 0],
-  stand: [200, 6_000],
-  cutRedis: [300, 6_000],
+  stand: [200, 8_000],
+  cutRedis: [300, 8_000],
   cutMongo: [300, 5_000],
-  cutBoth: [300, 6_000],
+  cutBoth: [300, 8_000],
   redisDown: [100, 4_000],
   mongoDown: [200, 5_000],
+  stepDown: [50, 3_000],
   wipe: [0, 800],
   forget: [20, 1_200],
   loss: [500, 4_000],
@@ -83,6 +88,8 @@ export function drawPlan(chance: Chance, { kinds }: PlanOptions = {}): Plan {
   const calm = allowed.length === 0;
   const actsMs = chance.between(6_000, 11_000);
   const count = calm ? 0 : chance.whole(1, 6);
+  // In a quiet cluster rooms fall asleep, and wake.
+  const quiet = chance.happens(0.25);
   const faults = Array.from({ length: count }, (): Fault => {
     const kind = chance.pick(allowed);
     const [least, most] = LASTS[kind];
@@ -93,7 +100,9 @@ export function drawPlan(chance: Chance, { kinds }: PlanOptions = {}): Plan {
     nodes: 3,
     clients: chance.whole(6, 9),
     actsMs,
-    pauseMs: chance.between(500, 900),
+    pauseMs: chance.between(500, 900) * (quiet ? 1.5 : 1),
+    listening: quiet ? 0.15 : 0.7,
+    leaving: quiet ? 12 : 2,
     drift: calm ? 0 : chance.pick([0, 0.001, 0.01]),
     wallMs: calm ? 0 : chance.pick([0, 20, 2_000]),
     limits: drawLimits(chance),
@@ -102,6 +111,8 @@ export function drawPlan(chance: Chance, { kinds }: PlanOptions = {}): Plan {
       moreMs: chance.between(0.5, 8),
       slow: calm ? 0 : chance.pick([0, 0.01, 0.05]),
       slowMs: chance.pick([30, 150, 600]),
+      archiveMs: calm ? 0 : chance.pick([0, 0, 20, 150]),
+      replicationMs: calm || !allowed.includes("stepDown") ? 0 : chance.pick([10, 50, 300]),
       lost: calm || !allowed.includes("loss") ? 0 : chance.pick([0, 0, 0.02, 0.15]),
       failed: calm || !allowed.includes("failures") ? 0 : chance.pick([0, 0, 0.01, 0.04]),
     },
@@ -130,6 +141,7 @@ function drawLimits(chance: Chance): Limits {
     typingMs: 2_000,
     markerFlushMs: 300,
     replayKeep: chance.pick([4, 16, 128]),
+    replayBytes: chance.pick([1, LIMITS.replayBytes, LIMITS.replayBytes]),
     batchEntries: chance.pick([2, 8, 512]),
     lanes: chance.pick([1, 2, 4]),
     windowBytes: chance.pick([2_000, 134_217_728, 134_217_728]),

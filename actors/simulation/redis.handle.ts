@@ -42,6 +42,8 @@ export interface Witness {
   claimed(node: string, shard: number, term: number): void;
   fenced(node: string, shard: number, term: number): void;
   accepted(node: string, shard: number, packs: readonly Pack[]): void;
+  /** The hot log had nothing of the pack's room: it begins with it. */
+  begun(node: string, pack: Pack): void;
   durable(node: string, entries: readonly Entry[]): void;
 }
 
@@ -110,8 +112,10 @@ export class RedisHandle implements Bus {
   async append(shard: number, term: number, packs: readonly Pack[]): Promise<AppendAnswer> {
     const { name, witness } = this.#around;
     const answer = await this.#commands.call(async () => {
+      const absent = packs.filter(({ room }) => !this.#redis.hub.shard(shard).rooms.has(room));
       const done = await this.#hub.append(shard, term, packs);
       if (done === "ok") {
+        for (const pack of absent) witness.begun(name, pack);
         witness.accepted(name, shard, packs);
         this.#redis.publish(name, packs);
       }
@@ -137,8 +141,8 @@ export class RedisHandle implements Bus {
     return this.#commands.call(() => this.#hub.dirty(shard));
   }
 
-  log(room: string, after: number, limit: number): Promise<readonly Entry[]> {
-    return this.#commands.call(() => this.#hub.log(room, after, limit));
+  log(room: string, after: number, limit: number, bytes?: number): Promise<readonly Entry[]> {
+    return this.#commands.call(() => this.#hub.log(room, after, limit, bytes));
   }
 
   async stored(shard: number, term: number, room: string, stored: Position): Promise<boolean> {

@@ -43,8 +43,9 @@ export class SimulatedRedis implements Server {
   }
 
   listen(listener: Listener): void {
-    this.#listeners = this.#listeners.filter(({ link, life }) => !link.broken && !life.dead);
-    this.#listeners.push(listener);
+    // One that listens again on the same connection hears everything once.
+    const others = this.#listeners.filter(({ link, life }) => !link.broken && !life.dead && link !== listener.link);
+    this.#listeners = [...others, listener];
   }
 
   /** Packs to all who subscribed to their rooms but the one that published them. */

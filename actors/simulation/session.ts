@@ -1,15 +1,18 @@
 /** One connection of a client to a node, both ends of it: what is said on it takes time and keeps its order. */
-import { Buffer } from "node:buffer";
 import type { Notice, Signal } from "../bus.ts";
 import { type CodeWord, Refusal } from "../codes.ts";
 import type { Connection } from "../connection.ts";
 import type { Entry, Position } from "../entry.ts";
 import type { About, Link, Subscription, SubscriptionKind } from "../link.ts";
+import type { MarkKind } from "../marks.ts";
+import { place } from "../promises.checks.ts";
 import type { From } from "../resume.ts";
+import type { SendRequest } from "../sends.ts";
 import { Stream } from "./judge.stream.ts";
 import type { Sent } from "./judge.ts";
 import type { Machine } from "./machine.ts";
 import { Wire } from "./network.ts";
+import { type How, Sends } from "./session.sends.ts";
 
 /** What a client makes of what it hears. */
 export interface Hearer {
@@ -41,13 +44,14 @@ export class Session implements Link {
   #connection: Connection | undefined;
   #nodeOpen = true;
   readonly streams = new Map<string, Stream>();
-  readonly #sent = new Map<string, Sent>();
+  readonly #sends: Sends;
+  /** Places of the entries that its queue told of. */
+  readonly #told = new Set<string>();
   /** Kind and subject of other subscriptions, by id. */
   readonly #others = new Map<string, string>();
   /** Subscriptions to logs that the node ended: nothing more may come of them. */
   readonly #ended = new Set<string>();
   #counter = 0;
-  #sends = 0;
   /** ms of the world when the oldest unanswered question was asked. */
   waitingSinceMs: number | undefined;
 
@@ -55,10 +59,20 @@ export class Session implements Link {
     this.number = number;
     this.machine = machine;
     this.#hearer = hearer;
-    const { network } = machine.shared;
+    const { judge, network } = machine.shared;
+    const { user } = hearer;
     this.#up = new Wire(network);
     this.#down = new Wire(network);
     this.#toNode(() => this.#arrive());
+    this.#sends = new Sends({
+      ...{ number, user, judge },
+      get nowMs() {
+        return network.time.nowMs;
+      },
+      say: (what) => this.#say(what),
+      ask: () => this.#ask(),
+      toNode: (frame) => this.#toNode(() => this.#connection && frame(this.#connection)),
+    });
   }
 
   get name(): string {
@@ -107,34 +121,18 @@ export class Session implements Link {
   }
 
   #answered(): void {
-    const waiting = [...this.streams.values()].some(({ granted, over }) => !granted && !over) || this.#sent.size > 0;
+    const waiting = [...this.streams.values()].some(({ granted, over }) => !granted && !over) || this.#sends.waiting;
     this.waitingSinceMs = waiting ? this.machine.shared.network.time.nowMs : undefined;
   }
 
   // ─── What the client says ───
 
-  /** SENDs a message; without `receipt` nobody hears what becomes of it. */
-  send(room: string, how: { id: string | undefined; level: Sent["level"]; receipt: boolean }): Sent {
-    const { judge, network } = this.machine.shared;
-    const body = `${this.number} ${this.#sends++}`;
-    const sent: Sent = {
-      ...{ user: this.#hearer.user, room, id: how.id, body, level: how.level, life: 0, answers: 0, stored: undefined },
-      ...{ sentMs: network.time.nowMs, receipted: how.receipt, refused: undefined },
-    };
-    judge.sent(sent);
-    const receipt = how.receipt ? `r${this.#counter++}` : undefined;
-    if (receipt !== undefined) {
-      this.#sent.set(receipt, sent);
-      this.#ask();
-    }
-    this.#say(`SEND ${body}${how.id === undefined ? "" : ` as ${how.id}`} to ${room}`);
-    this.#toNode(() =>
-      this.#connection?.send({
-        ...{ to: { room }, headers: [], contentType: "text/plain", body: Buffer.from(body), text: true },
-        ...{ clientMessageId: how.id, receipt, level: how.level },
-      }),
-    );
-    return sent;
+  send(to: SendRequest["to"], how: How): void {
+    this.#sends.send(to, how);
+  }
+
+  transact(to: SendRequest["to"], hows: readonly How[], how: { readonly commit: boolean }): void {
+    this.#sends.transact(to, hows, how);
   }
 
   /** SUBSCRIBEs to the log of a room. */
@@ -176,13 +174,12 @@ export class Session implements Link {
     });
   }
 
-  read(room: string, offset: number): void {
+  /** Says how far its user has read or received a room. */
+  mark(room: string, kind: MarkKind, offset: number): void {
     this.#toNode(() => {
       const { node } = this.machine;
       if (!this.#connection?.ready) return;
-      node
-        .mark(room, this.#hearer.user, { kind: "read", offset })
-        .catch((error: unknown) => this.#signalRefused(error));
+      node.mark(room, this.#hearer.user, { kind, offset }).catch((error: unknown) => this.#signalRefused(error));
     });
   }
 
@@ -237,10 +234,11 @@ export class Session implements Link {
   connected(): void {}
 
   receipt(id: string, about?: { readonly entry?: Entry; readonly head?: Position }): void {
-    const sent = this.#sent.get(id);
+    const sent = this.#sends.of(id);
     if (sent) this.machine.shared.judge.receipting(this.machine.name, sent, about?.entry);
     this.#toClient(() => {
       if (sent) return this.#receipted(id, sent, about?.entry as Entry);
+      if (this.#sends.committed(id)) return this.#answered();
       const stream = this.streams.get(id);
       if (!stream || stream.over) return;
       this.#judge(stream.grant(about?.head));
@@ -253,11 +251,8 @@ export class Session implements Link {
 
   #receipted(id: string, sent: Sent, entry: Entry): void {
     this.#say(`RECEIPT of ${sent.body} at ${entry.offset}.${entry.term}`);
-    this.#sent.delete(id);
+    this.#judge(this.#sends.receipted(id, sent, entry));
     this.#answered();
-    if (sent.level === "stored") sent.stored = { ...entry, room: sent.room };
-    if (sent.answers > 0 || sent.refused !== undefined) this.#judge(`${this.name} is answered ${sent.body} twice`);
-    sent.answers++;
     this.#hearer.answered(this, sent);
   }
 
@@ -274,14 +269,13 @@ export class Session implements Link {
     if (receipt === undefined) return;
     this.#toClient(() => {
       this.#say(`${receipt} is refused: ${code} ${message}`);
-      const sent = this.#sent.get(receipt);
+      const sent = this.#sends.of(receipt);
       if (sent) {
-        this.#sent.delete(receipt);
-        if (sent.answers > 0) this.#judge(`${this.name} is refused ${sent.body} after its receipt`);
-        sent.refused = code;
+        this.#judge(this.#sends.refused(receipt, sent, code));
         this.#answered();
         return this.#hearer.answered(this, sent);
       }
+      if (this.#sends.uncommitted(receipt)) return this.#answered();
       const stream = this.streams.get(receipt);
       this.streams.delete(receipt);
       if (stream && !stream.over) {
@@ -327,7 +321,14 @@ export class Session implements Link {
     this.#hearer.signalled(this, room, signals);
   }
 
-  noticed(_notice: Extract<Notice, { kind: "entry" | "notice" }>): void {}
+  noticed(notice: Extract<Notice, { kind: "entry" | "notice" }>): void {
+    if (notice.user !== this.#hearer.user) this.#judge(`${this.name} is told what is for ${notice.user}`);
+    if (notice.kind !== "entry") return;
+    const { name, shared } = this.machine;
+    shared.judge.showing(name, notice.entry);
+    if (this.#told.has(place(notice.entry))) this.#judge(`${this.name} is told of ${place(notice.entry)} twice`);
+    this.#told.add(place(notice.entry));
+  }
 
   ended({ id, subject }: Subscription, code: CodeWord): void {
     this.#toClient(() => {

@@ -14,6 +14,10 @@ export class Story {
     this.#kept = kept;
   }
 
+  get nowMs(): number {
+    return this.#time.nowMs;
+  }
+
   say(who: string, what: string): void {
     const line = `${this.#time.nowMs.toFixed(2).padStart(9)} ${who.padEnd(9)} ${what}`;
     let hash = this.#hash;

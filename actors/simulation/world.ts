@@ -1,6 +1,7 @@
 /** A simulated cluster: its stores, processes and clients, and what befalls them. */
 import { MemoryArchive } from "../archive.memory.ts";
 import type { Signal } from "../bus.ts";
+import { LEASE_MS } from "../leases.memory.ts";
 import { GENERAL } from "../service.ts";
 import type { Chance } from "./chance.ts";
 import { Clerk } from "./clerk.ts";
@@ -26,6 +27,9 @@ const MADE = [
 /** Most time that a cluster may take to settle once nothing befalls it any more, ms. */
 export const SETTLE_MS = 60_000;
 
+/** How long what was said by an owner whose lock Redis forgot may be heard, ms: its lease, and the way. */
+const FORGOTTEN_MS = LEASE_MS + 3_000;
+
 /** One simulated cluster. */
 export class World implements PersonHost {
   readonly time = new SimulatedTime();
@@ -40,6 +44,7 @@ export class World implements PersonHost {
   readonly persons: Person[] = [];
   readonly processes: Machine[] = [];
   rooms: string[] = [GENERAL.id];
+  readonly users = USERS;
   readonly clerk: Clerk;
   readonly #shared: Shared;
   readonly #chance: Chance;
@@ -48,6 +53,8 @@ export class World implements PersonHost {
   #roomIds = 0;
   /** Until when what a node knows may be late, ms. */
   #troubledUntilMs = 0;
+  /** Until then a lock that Redis forgot may be relied on, ms. */
+  #ownedFromMs = 0;
   #healed = false;
 
   constructor(plan: Plan, chance: Chance, { kept }: { readonly kept: boolean }) {
@@ -57,7 +64,7 @@ export class World implements PersonHost {
     this.judge = new Judge(this.story);
     this.network = new Network(this.time, chance.fork(), plan.weather);
     this.redis = new SimulatedRedis(this.network, plan.shards, plan.limits);
-    this.mongo = new SimulatedMongo(new MemoryArchive());
+    this.mongo = new SimulatedMongo(new MemoryArchive(), this.network);
     this.#shared = {
       ...{ network: this.network, redis: this.redis, mongo: this.mongo, judge: this.judge, story: this.story },
       ...{ limits: plan.limits, shards: plan.shards },
@@ -73,6 +80,10 @@ export class World implements PersonHost {
 
   after(delayMs: number, task: () => void): void {
     this.time.after(delayMs, task);
+  }
+
+  get owned(): boolean {
+    return this.nowMs >= this.#ownedFromMs;
   }
 
   nextSession(): number {
@@ -110,6 +121,10 @@ export class World implements PersonHost {
       if (this.memberships.during(room, person.user, nowMs - 1_000) !== "out") continue;
       this.judge.breaks(`${machine.name} says ${event} of ${room} to ${person.user}, removed over 1 s ago`);
     }
+  }
+
+  removed(room: string, user: string): void {
+    for (const person of this.persons) if (person.user === user) person.removed(room);
   }
 
   // ─── A run ───
@@ -177,7 +192,7 @@ export class World implements PersonHost {
     const victim = victims.length === 0 ? undefined : this.#chance.pick(victims);
     const later = (task: () => void): void => void this.time.after(lastsMs, () => this.#healed || task());
     if (LOSSES.includes(kind)) return this.#loseData(kind, lastsMs);
-    if (kind === "redisDown" || kind === "mongoDown") return this.#storeDown(kind, later);
+    if (kind === "redisDown" || kind === "mongoDown" || kind === "stepDown") return this.#storeDown(kind, later);
     if (kind === "loss" || kind === "failures" || kind === "slowness") return this.#worsen(kind, later);
     if (kind === "join") return this.alive.length < 4 ? void this.startProcess() : undefined;
     if (!victim) return;
@@ -198,9 +213,10 @@ export class World implements PersonHost {
     }
   }
 
-  #storeDown(kind: "redisDown" | "mongoDown", later: (task: () => void) => void): void {
+  #storeDown(kind: "redisDown" | "mongoDown" | "stepDown", later: (task: () => void) => void): void {
     const store = kind === "redisDown" ? this.redis : this.mongo;
     store.up = false;
+    if (kind === "stepDown") this.mongo.stepDown();
     if (kind === "redisDown") for (const machine of this.alive) machine.dropped();
     later(() => {
       store.up = true;
@@ -221,6 +237,7 @@ export class World implements PersonHost {
   #restartRedis(lose: () => void): void {
     this.judge.lossy = true;
     this.story.say("fault", "Redis loses data");
+    this.#ownedFromMs = this.nowMs + FORGOTTEN_MS;
     lose();
     this.redis.up = false;
     for (const machine of this.alive) machine.dropped();

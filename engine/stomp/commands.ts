@@ -191,7 +191,7 @@ function signal(session: Session, frame: Frame, to: { kind: "typing" | "read"; r
   const { connection, edge } = session;
   const about: About = { receipt: header(frame, "receipt") };
   if (!connection.takeSignalToken()) throw new Refusal("rate-limited", undefined, 1_000);
-  const body = readJson(frame);
+  const body = readJson(frame, to.kind === "typing" ? "state" : "offset");
   let done: Promise<void>;
   if (to.kind === "typing") {
     const state = body["state"] ?? "start";
@@ -207,15 +207,22 @@ function signal(session: Session, frame: Frame, to: { kind: "typing" | "read"; r
   settle(session, done, about);
 }
 
-function readJson(frame: Frame): Record<string, unknown> {
+/** The JSON object of a body, with the one key that it may have; nothing is an empty object. */
+function readJson(frame: Frame, key: string): Record<string, unknown> {
   if (frame.body.byteLength === 0) return {};
+  let value: unknown;
   try {
-    const value: unknown = JSON.parse(Buffer.from(frame.body).toString("utf8"));
-    if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
+    value = JSON.parse(Buffer.from(frame.body).toString("utf8"));
   } catch {
     // Told below, like any other body that is no object.
   }
-  throw new Refusal("bad-body", "A JSON object is expected.");
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new Refusal("bad-body", "A JSON object is expected.");
+  }
+  const other = Object.keys(value).find((name) => name !== key);
+  if (other !== undefined)
+    throw new Refusal("bad-body", `Only ${key} is expected, not ${JSON.stringify(other.slice(0, 40))}.`);
+  return value as Record<string, unknown>;
 }
 
 /** Answers a frame whose work takes a moment; the connection counts it as pending meanwhile. */

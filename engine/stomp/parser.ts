@@ -97,6 +97,12 @@ export class FrameParser {
     return this.#held.length;
   }
 
+  /** The `receipt` header of the frame under way, if it was read: what refuses the frame can name it. */
+  get receipt(): string | undefined {
+    for (let i = 0; i < this.#headers.length; i += 2) if (this.#headers[i] === "receipt") return this.#headers[i + 1];
+    return undefined;
+  }
+
   /**
    * Reads the next bytes. `onFrame` is called for each frame completed by them; the frame's body is a view, valid
    * only until `onFrame` returns. `onHeartbeat` is called once for each run of EOLs between frames.
@@ -120,7 +126,10 @@ export class FrameParser {
         }
       }
     } catch (fault) {
+      // The headers stay, for `receipt`.
+      const headers = this.#headers;
       this.stop();
+      this.#headers = headers;
       throw fault;
     }
   }

@@ -9,6 +9,7 @@ import { type Entry, messageId, type Position } from "../../actors/entry.ts";
 import type { About, Fanout, Link, Subscription } from "../../actors/link.ts";
 import type { Edge, Keeper } from "../edge.ts";
 import type { Sender } from "../fanout.ts";
+import { addressText } from "../http.request.ts";
 import { handleFrame } from "./commands.ts";
 import { CONNECTED_AS, encodeFrame, encodeHeader, HEARTBEAT } from "./encoder.ts";
 import type { Version } from "./frame.ts";
@@ -17,12 +18,6 @@ import { FrameParser } from "./parser.ts";
 
 /** Unsent bytes beyond which a replay waits for the socket. */
 const CONGESTED_BYTES = 65_536;
-const decoder = new TextDecoder();
-
-/** The text of an address as the socket gives it. */
-export function addressText(bytes: ArrayBuffer): string {
-  return decoder.decode(bytes);
-}
 
 /** Frames that wait in an outbox at most for a RECEIPT to come. */
 const OUTBOX_FRAMES = 64;
@@ -77,7 +72,7 @@ export class Session implements Link, Sender, Keeper {
     try {
       this.parser.push(bytes, (frame) => handleFrame(this, frame));
     } catch (error) {
-      this.failed(error, {});
+      this.failed(error, { receipt: this.parser.receipt });
     }
     this.#reading = false;
   }

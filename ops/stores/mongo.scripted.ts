@@ -49,6 +49,11 @@ export class ScriptedMongo {
   readonly #landed = new Map<string, Set<number>>();
   readonly #sockets = new Set<Socket>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  /** ms that each document of a command takes. */
+  readonly #paces = new Map<string, number>();
+  /** What open cursors have not given out. */
+  readonly #cursors = new Map<number, Fields[]>();
+  #lastCursor = 0;
   #server: Server;
   #onFault: (() => void)[] = [];
 
@@ -68,6 +73,14 @@ export class ScriptedMongo {
   /** The next commands of this name meet these faults, one each. */
   script(command: string, ...faults: readonly MongoFault[]): void {
     this.#faults.set(command, [...(this.#faults.get(command) ?? []), ...faults]);
+  }
+
+  /**
+   * From now on each document that a command of this name writes or answers takes so many ms; of a command whose
+   * caller has gone before it was done, nothing is done. 0 ends it.
+   */
+  slow(command: string, msPerDocument: number): void {
+    this.#paces.set(command, msPerDocument);
   }
 
   /** Resolves when the next command meets its fault. */
@@ -119,7 +132,7 @@ export class ScriptedMongo {
     if (fault) for (const resolve of this.#onFault.splice(0)) resolve();
     switch (fault?.kind) {
       case undefined:
-        return send(this.#answer(body, name));
+        return this.#atItsPace(socket, request, send);
       case "hang":
         return;
       case "drop":
@@ -132,14 +145,29 @@ export class ScriptedMongo {
       }
       case "error":
         return send({ ok: 0, code: fault.code, errmsg: "as scripted", errorLabels: fault.labels ?? [] });
-      case "slow": {
-        const timer = setTimeout(() => {
-          this.#timers.delete(timer);
-          send(this.#answer(body, name));
-        }, fault.delayMs);
-        this.#timers.add(timer);
-      }
+      case "slow":
+        this.#later(fault.delayMs, () => send(this.#answer(body, name)));
     }
+  }
+
+  #later(delayMs: number, task: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      task();
+    }, delayMs);
+    this.#timers.add(timer);
+  }
+
+  #atItsPace(socket: Socket, { name, body }: WireRequest, send: (reply: Reply) => void): void {
+    const msEach = this.#paces.get(name) ?? 0;
+    if (msEach === 0) return send(this.#answer(body, name));
+    const written = (body["documents"] ?? body["updates"]) as readonly Fields[] | undefined;
+    if (written) {
+      return this.#later(msEach * written.length, () => socket.destroyed || send(this.#answer(body, name)));
+    }
+    const reply = this.#answer(body, name);
+    const { firstBatch, nextBatch } = (reply["cursor"] ?? {}) as { firstBatch?: Fields[]; nextBatch?: Fields[] };
+    this.#later(msEach * (firstBatch ?? nextBatch ?? []).length, () => send(reply));
   }
 
   /** Does a command, of a write only the first `most` statements. */
@@ -158,6 +186,8 @@ export class ScriptedMongo {
         return { ok: 0, code: 26, codeName: "NamespaceNotFound", errmsg: "ns does not exist" };
       case "find":
         return this.#find(body);
+      case "getMore":
+        return this.#more(body);
       case "insert":
         return this.#write(body, { statements: (body["documents"] as Fields[]).slice(0, most), one: this.#insertOne });
       case "update":
@@ -190,8 +220,22 @@ export class ScriptedMongo {
     const all = [...this.documents(collection).values()];
     const found = all.filter((document) => matches(document, (body["filter"] ?? {}) as Fields));
     const limit = (body["limit"] as number | undefined) || found.length;
-    const firstBatch = sortedBy(found, (body["sort"] ?? {}) as Fields).slice(0, limit);
-    return { ok: 1, cursor: { id: BSON.Long.ZERO, ns: `${body["$db"]}.${collection}`, firstBatch } };
+    const sorted = sortedBy(found, (body["sort"] ?? {}) as Fields).slice(0, limit);
+    const size = (body["batchSize"] as number | undefined) ?? sorted.length;
+    const id = sorted.length > size ? ++this.#lastCursor : 0;
+    if (id > 0) this.#cursors.set(id, sorted.slice(size));
+    const ns = `${body["$db"]}.${collection}`;
+    return { ok: 1, cursor: { id: BSON.Long.fromNumber(id), ns, firstBatch: sorted.slice(0, size) } };
+  }
+
+  #more(body: Fields): Reply {
+    const id = Number(body["getMore"]);
+    const left = this.#cursors.get(id) ?? [];
+    this.#cursors.delete(id);
+    const nextBatch = left.splice(0, (body["batchSize"] as number | undefined) ?? left.length);
+    if (left.length > 0) this.#cursors.set(id, left);
+    const next = left.length > 0 ? BSON.Long.fromNumber(id) : BSON.Long.ZERO;
+    return { ok: 1, cursor: { id: next, ns: `${body["$db"]}.${body["collection"]}`, nextBatch } };
   }
 
   /** Does the statements in turn; one of a repeated retryable write that had landed counts without being done. */
