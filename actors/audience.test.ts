@@ -4,6 +4,7 @@ import { sampleEntry } from "./archive.conformance.samples.ts";
 import { packOf } from "./bus.conformance.wire.ts";
 import { StoreFailure } from "./codes.ts";
 import type { Entry } from "./entry.ts";
+import { Latch, once } from "./latch.fixture.ts";
 import { type Client, Stage } from "./node.fixture.ts";
 
 /** A client that listens at offset 1, and a log in the archive that goes on to `last`. */
@@ -59,6 +60,29 @@ test("Who waits for a gap that is longer than its laps is sent away to resume, a
   assert.equal(other.open, true);
 });
 
+test("A gap of a room in which something comes with every page is filled all the same.", async () => {
+  const { stage, client } = await behind(300);
+  const { term } = stage.node.audiences.get("general")?.position ?? { term: 0 };
+  const log = stage.node.bus.log.bind(stage.node.bus);
+  let last = 300;
+  stage.node.bus.log = async (...query): Promise<readonly Entry[]> => {
+    if (last < 500) {
+      last++;
+      await stage.store.insert([sampleEntry("general", last, { term, prevTerm: term })]);
+      const coming = last;
+      queueMicrotask(() => ahead(stage, coming));
+    }
+    return log(...query);
+  };
+  ahead(stage, 300);
+  await stage.clock.advance(5_000);
+  assert.equal(client.open, true);
+  assert.deepEqual(
+    heardOf(client),
+    Array.from({ length: last }, (_, i) => i + 1),
+  );
+});
+
 test("A gap that the stores do not answer for is asked for again, ever more seldom, and filled in the end.", async () => {
   const { stage, client } = await behind(300);
   const audience = stage.node.audiences.get("general");
@@ -75,4 +99,33 @@ test("A gap that the stores do not answer for is asked for again, ever more seld
   await stage.clock.advance(4_000);
   assert.equal(audience?.position?.offset, 300);
   assert.equal(heardOf(client).length, 300);
+});
+
+test("A gap that was being filled when the last listener went says nothing to who came since.", async () => {
+  const { stage, client } = await behind(2);
+  const gone = stage.node.audiences.get("general");
+  assert.ok(gone?.position);
+  const { offset, term } = gone.position;
+  // To the one that is gone the log looks broken; who comes is granted where it goes on.
+  const fetching = new Latch();
+  once(stage.node.bus, "log", async () => {
+    await fetching.opened;
+    return [sampleEntry("general", offset + 1, { term: term + 1, prevTerm: term + 1 })];
+  });
+  gone.fill();
+  const waiting = gone.reach(offset + 1, 60_000);
+  client.connection.unsubscribe("s", undefined);
+  assert.equal(await stage.run(waiting), false);
+  client.subscribe("log", "general", { id: "t" });
+  await stage.clock.advance(100);
+  const here = stage.node.audiences.get("general");
+  assert.ok(here && here !== gone && here.position?.offset === offset);
+  fetching.open();
+  await stage.clock.advance(100);
+  gone.lost({ offset: offset + 1, term: term + 1 });
+  assert.equal(await gone.reach(offset + 1, 60_000), true, "nothing to wait for");
+  assert.deepEqual(client.all("resumed"), []);
+  client.send("general", "second");
+  await stage.clock.advance(100);
+  assert.deepEqual(client.heard("t"), ["second"]);
 });

@@ -63,8 +63,9 @@ export class Audience {
   #filling = false;
   /** Tries of this gap that failed. */
   #failures = 0;
-  /** A pack came while a gap was being filled. */
+  /** A pack came while a gap was being filled; and the offset up to which such came. */
   #missed = false;
+  #missedTo = 0;
 
   constructor(room: string, host: AudienceHost) {
     this.room = room;
@@ -80,10 +81,10 @@ export class Audience {
 
   /**
    * Resolves once everything up to `offset` was taken, the member entries there included; false when the chain
-   * broke meanwhile, or it took longer than `withinMs`.
+   * broke meanwhile, or it took longer than `withinMs`. Where nobody listens any more there is nothing to wait for.
    */
   reach(offset: number, withinMs: number): Promise<boolean> {
-    if ((this.position ?? ORIGIN).offset >= offset) return Promise.resolve(true);
+    if (this.#closed || (this.position ?? ORIGIN).offset >= offset) return Promise.resolve(true);
     return new Promise((resolve) => {
       const { clock } = this.#host;
       const done = (reached: boolean): void => {
@@ -109,7 +110,10 @@ export class Audience {
     for (const one of done) one.done(true);
   }
 
-  /** Nobody listens any more: who waits is told, and nothing more is fetched. */
+  /**
+   * Nobody listens any more: who waits is told, and nothing more is fetched. What is under way says nothing either:
+   * others may listen to the room by then, to another audience that is elsewhere on the log.
+   */
   close(): void {
     this.#closed = true;
     this.#giveUp();
@@ -148,12 +152,13 @@ export class Audience {
       this.#early = Math.max(this.#early, (pack.entries[pack.entries.length - 1] as Entry).offset);
       return;
     }
-    if (this.#filling) {
-      this.#missed = true;
-      return;
-    }
     const first = pack.entries[0] as Entry;
     const last = pack.entries[pack.entries.length - 1] as Entry;
+    if (this.#filling) {
+      this.#missed = true;
+      this.#missedTo = Math.max(this.#missedTo, last.offset);
+      return;
+    }
     if (first.offset === here.offset + 1 && pack.prevTerm === here.term)
       return this.#deliver(pack.entries, pack.origin);
     if (last.offset <= here.offset) {
@@ -223,6 +228,7 @@ export class Audience {
 
   /** The position is not on the log, by proof (rule 6): every local subscription is told, and goes on from `head`. */
   lost(head: Position): void {
+    if (this.#closed) return;
     this.#host.log.warn({ room: this.room, at: this.position, head }, "the chain of a room broke");
     this.#ring = [];
     this.#ringBytes = 0;
@@ -235,7 +241,7 @@ export class Audience {
 
   /** Fetches what is missing; live packs are dropped meanwhile, as the fetch ends at the head. */
   fill(): void {
-    if (this.#filling) return;
+    if (this.#filling || this.#closed) return;
     this.#filling = true;
     this.#host.counters.gaps++;
     this.#fetchAll().then(
@@ -254,23 +260,27 @@ export class Audience {
     if (this.#failures === 0) log.warn({ room: this.room, err: error }, "a gap was not filled; asking again");
     clock.after(Math.min(longest, first * 2 ** Math.min(this.#failures, 10)), () => {
       this.#filling = false;
-      if (!this.#closed) this.fill();
+      this.fill();
     });
     this.#failures++;
   }
 
   /** Up to the head; false when that takes more pages than a gap may. */
   async #fetchAll(): Promise<boolean> {
+    this.#missedTo = 0;
     for (let lap = 0; lap < FILL_PAGES; lap++) {
       // What is missed while a page is read was accepted before: it is on the next one.
       this.#missed = false;
       const here = this.position as Position;
       const page = await fetchAfter(this.#host, this.room, here.offset);
+      if (this.#closed) return true;
       const first = page[0];
       const broken = first && (first.offset !== here.offset + 1 || first.prevTerm !== here.term);
       if (broken) this.lost(positionOf(page[page.length - 1] as Entry));
       else this.#deliver(page);
       if ((broken || !first) && !this.#missed) return true;
+      // All that came meanwhile is there: what comes now follows it, or is known. A busy room never stands still.
+      if (!broken && this.#missedTo > 0 && this.#missedTo <= (this.position as Position).offset) return true;
     }
     return false;
   }

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
+import { StoreFailure } from "./codes.ts";
+import { Latch } from "./latch.fixture.ts";
 import { type Client, Stage } from "./node.fixture.ts";
 import { type Posting, posting } from "./posting.ts";
 
@@ -34,6 +36,21 @@ test("A retry while the first is under way joins it, and both are answered once 
   for (const receipt of receipts) assert.equal(alice.receiptOf(receipt)?.entry?.offset, 2);
   assert.equal(phone.receiptOf(other)?.entry?.offset, 2);
   assert.deepEqual([alice.connection.pending, phone.connection.pending], [0, 0]);
+});
+
+test("As many retries as a SEND may have join it while it is not stored; one more is refused.", async () => {
+  const stage = await Stage.open();
+  const alice = stage.connect("alice");
+  await sent(stage, alice, "joins", "w");
+  stage.faults.delayMs = 5_000;
+  const receipts = Array.from({ length: 66 }, () => alice.send("general", "a", { id: "x" }));
+  await stage.clock.advance(1_000);
+  assert.deepEqual(
+    alice.all("refused").map(({ code, receipt }) => [code, receipt]),
+    [["queue-full", receipts[65]]],
+  );
+  await stage.clock.advance(20_000);
+  for (const receipt of receipts.slice(0, 65)) assert.equal(alice.receiptOf(receipt)?.entry?.offset, 3);
 });
 
 test("The window outlives sleep and death of the process.", async () => {
@@ -75,6 +92,60 @@ test("Beyond the node's bound ids are looked up in the archive, and memory stays
   assert.ok(stage.node.windowBudget.bytes <= limits.windowBytes, `${stage.node.windowBudget.bytes} bytes`);
   await stage.clock.advance(limits.windowMs);
   assert.equal(await sent(stage, alice, "too late", "x0"), 43);
+});
+
+/** A node that looks ids up in the archive, a message of alice for each in `general`, and what is looked up. */
+async function looking(ids: readonly string[]) {
+  const stage = await Stage.open({ limits: { windowBytes: 0 } });
+  const alice = stage.connect("alice");
+  for (const id of ids) await sent(stage, alice, "m", id);
+  const asked: string[] = [];
+  const failing = new Set<string>();
+  const byKey = stage.store.byKey.bind(stage.store);
+  stage.store.byKey = async (room, sender, key) => {
+    asked.push(key);
+    if (failing.delete(key)) throw new StoreFailure("It is away.");
+    return byKey(room, sender, key);
+  };
+  return { stage, alice, asked, failing };
+}
+
+test("Retries that wait are looked up together, each id once.", async () => {
+  const ids = Array.from({ length: 20 }, (_, i) => `x${i}`);
+  const { stage, alice, asked } = await looking(ids);
+  const receipts = [...ids, ...ids, "y", "y"].map((id) => alice.send("general", "again", { id }));
+  await stage.clock.advance(100);
+  const offsets = receipts.map((receipt) => alice.receiptOf(receipt)?.entry?.offset);
+  const first = ids.map((_, i) => i + 2);
+  assert.deepEqual(offsets, [...first, ...first, 22, 22]);
+  // The first is asked about alone, and may be again with those that wait.
+  assert.ok(asked.length <= ids.length + 2, asked.join());
+});
+
+test("A look ahead that fails costs nobody anything: it is looked up again in its turn.", async () => {
+  const ids = ["a", "b", "c", "d"];
+  const { stage, alice, failing } = await looking(ids);
+  failing.add("c/c");
+  const receipts = ids.map((id) => alice.send("general", "again", { id }));
+  await stage.clock.advance(100);
+  const offsets = receipts.map((receipt) => alice.receiptOf(receipt)?.entry?.offset);
+  assert.deepEqual([offsets, alice.all("refused"), failing.size], [[2, 3, 4, 5], [], 0]);
+});
+
+test("What was looked up before it was decided is looked up again once it is stored: its retry is no second one.", async () => {
+  const { stage, alice, asked } = await looking(["x"]);
+  const storing = new Latch();
+  alice.send("general", "again", { id: "x" });
+  const first = alice.send("general", "fresh", { id: "y" });
+  const held = stage.node.room("general").ask(() => storing.opened);
+  const retry = alice.send("general", "fresh", { id: "y" });
+  await stage.clock.advance(100);
+  assert.equal(alice.receiptOf(first)?.entry?.offset, 3, "it is stored, and its retry waits");
+  assert.deepEqual([alice.receiptOf(retry), asked], [undefined, ["c/x", "c/y"]]);
+  storing.open();
+  await stage.run(held);
+  await stage.clock.advance(100);
+  assert.deepEqual([alice.receiptOf(retry)?.entry?.offset, (await stage.log("general")).length], [3, 3]);
 });
 
 test("When the archive cannot be asked, the SEND is refused and the next one is not.", async () => {

@@ -1,16 +1,21 @@
 /**
  * Duplicates of one room (rule 9, promise 4): a retry is answered as the first one was. The window is in
  * memory from the room's first SEND with a client's id on; when the node's bound is met, what is stored is
- * looked up in the archive by index instead.
+ * looked up in the archive by index instead. What waits together is looked up together: clients that hear nothing
+ * in time send all they have again elsewhere, and one read for each would let a room fall behind them for good.
  */
 import type { Archive } from "./archive.ts";
 import type { Clock } from "./clock.ts";
+import { Refusal } from "./codes.ts";
 import type { Entry } from "./entry.ts";
 import type { Limits } from "./limits.ts";
-import { type Draft, type Posting, repliesOf } from "./posting.ts";
+import { answerRefused, type Draft, type Posting, repliesOf } from "./posting.ts";
 import type { RoomState } from "./room.state.ts";
 import { readWindow } from "./window.read.ts";
-import { Window, type WindowBudget, windowKey } from "./window.ts";
+import { slim, Window, type WindowBudget, windowKey } from "./window.ts";
+
+/** Retries that wait for the same SEND at most: while it is not stored, clients come and go with it (promise 6). */
+const JOINED_MOST = 64;
 
 /** What the duplicates of a room need of its node. */
 export interface DuplicatesHost {
@@ -29,14 +34,20 @@ export class Duplicates {
   readonly #host: DuplicatesHost;
   readonly #window: Window;
   #mode: "none" | "memory" | "archive" | "closed" = "none";
-  /** The posting for which the archive was just asked. */
-  #looked: Posting | undefined;
+  readonly #ahead: (most: number) => readonly Posting[];
+  /**
+   * By `windowKey`, what the archive said when it was asked last: undefined for what it has not. Nothing is decided
+   * while it is asked, and what is decided is taken out, so this stays true.
+   */
+  readonly #looked = new Map<string, Entry | undefined>();
   /** By what was sent again together and by sender: at which of them the last is that is on the log, -1 for none. */
   readonly #lasts = new WeakMap<readonly Draft[], Map<string, number>>();
 
-  constructor(room: string, host: DuplicatesHost) {
+  /** `ahead` answers the postings that are checked next, in order, as many as are asked for at most. */
+  constructor(room: string, host: DuplicatesHost, ahead: (most: number) => readonly Posting[]) {
     this.#room = room;
     this.#host = host;
+    this.#ahead = ahead;
     this.#window = new Window(host.limits, host.windowBudget);
   }
 
@@ -52,26 +63,43 @@ export class Duplicates {
     if (found?.posting) {
       const first = found.posting.entry as Entry;
       found.posting.joined = found.posting.joined ?? [];
+      if (found.posting.joined.length >= JOINED_MOST) {
+        answerRefused(item, new Refusal("queue-full", undefined, 1_000));
+        return "answered";
+      }
       for (const reply of repliesOf(item)) {
         found.posting.joined.push(reply);
         if (first.offset <= state.accepted.offset) reply.accepted(first);
       }
       return "answered";
     }
-    if (found?.entry) {
+    const entry = found?.entry ?? this.#lookedUp(key, state);
+    if (entry) {
       for (const reply of repliesOf(item)) {
-        reply.accepted(found.entry);
-        reply.stored(found.entry);
+        reply.accepted(entry);
+        reply.stored(entry);
       }
-      if (this.#mode === "archive") this.#window.drop(key);
       return "answered";
     }
-    if (this.#looked === item) return "new";
-    // The window in memory holds the ids of clients; an edge's own key is looked up, unless it is said for the
-    // first time: nobody but its edge can know it.
-    const edges = item.draft.key.startsWith("e/");
-    if (edges ? !item.again : this.#mode === "memory") return "new";
+    if (this.#looked.has(key) || !this.#mayBeStored(item)) return "new";
     return this.#lookUp(item, state);
+  }
+
+  /**
+   * Whether the archive may have what the window has not. The window in memory holds the ids of clients; an edge's
+   * own key is looked up, unless it is said for the first time: nobody but its edge can know it.
+   */
+  #mayBeStored({ draft, again }: Posting): boolean {
+    return draft.key.startsWith("e/") ? again : this.#mode === "archive";
+  }
+
+  /** What the archive has under a key, as far as it was asked, unless it is older than the window. */
+  #lookedUp(key: string, { offset }: RoomState): Entry | undefined {
+    const entry = this.#looked.get(key);
+    const { clock, limits } = this.#host;
+    if (!entry || entry.offset <= offset - limits.windowEntries || entry.at <= clock.now() - limits.windowMs)
+      return undefined;
+    return entry;
   }
 
   /**
@@ -110,7 +138,9 @@ export class Duplicates {
   /** A decided posting; pending counts. */
   add(item: Posting): void {
     if (this.#mode === "closed") return;
-    this.#window.add(windowKey(item.draft.sender, item.draft.key), item);
+    const key = windowKey(item.draft.sender, item.draft.key);
+    this.#looked.delete(key);
+    this.#window.add(key, item);
     this.#bound();
   }
 
@@ -130,17 +160,28 @@ export class Duplicates {
   /** Forgets everything; the room closes. */
   clear(): void {
     this.#window.clear();
+    this.#looked.clear();
     this.#mode = "closed";
   }
 
+  /** Asks the archive about a posting, and about what is next and not known. Rejects when the first fails. */
   async #lookUp(item: Posting, state: RoomState): Promise<void> {
-    const { archive, clock, limits } = this.#host;
-    const entry = await archive.byKey(this.#room, item.draft.sender, item.draft.key);
-    this.#looked = item;
+    const { archive, clock } = this.#host;
+    const asked = new Map([[windowKey(item.draft.sender, item.draft.key), item.draft]]);
+    for (const next of this.#ahead(LOOKED_AT_ONCE - 1)) {
+      const key = windowKey(next.draft.sender, next.draft.key);
+      const known = !next.keyed || !this.#mayBeStored(next) || this.#window.find(key, state.offset, clock.now());
+      if (!known) asked.set(key, next.draft);
+    }
+    const read = [...asked.values()].map(({ sender, key }) => archive.byKey(this.#room, sender, key));
+    const answers = await Promise.allSettled(read);
+    await read[0];
     if (this.#mode === "closed") return;
-    if (!entry || entry.offset <= state.offset - limits.windowEntries || entry.at <= clock.now() - limits.windowMs)
-      return;
-    this.#window.load(entry);
+    this.#looked.clear();
+    for (const [at, key] of [...asked.keys()].entries()) {
+      const answer = answers[at];
+      if (answer?.status === "fulfilled") this.#looked.set(key, answer.value && slim(answer.value));
+    }
   }
 
   /** The room opens with a window that was read before, up to where its stored log ends. */

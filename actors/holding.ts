@@ -20,6 +20,12 @@ export interface HoldingHost {
   readonly log: Log;
 }
 
+/** Something that many wait for. */
+interface Latch {
+  readonly done: Promise<void>;
+  readonly wake: () => void;
+}
+
 /** The lock of one shard. */
 export class Holding {
   readonly #shard: number;
@@ -31,7 +37,8 @@ export class Holding {
   #released = false;
   #term = 0;
   #timer: Timer | undefined;
-  #waiting: (() => void)[] = [];
+  /** For those who wait for the lock, one promise for all: while Redis is away they come and go. */
+  #again: Latch | undefined;
 
   constructor(shard: number, host: HoldingHost, onLost: (why: string) => void) {
     this.#shard = shard;
@@ -47,7 +54,15 @@ export class Holding {
 
   /** Resolves when the lock is valid again, or the shard is owned anew. */
   again(): Promise<void> {
-    return this.valid ? Promise.resolve() : new Promise((resolve) => this.#waiting.push(resolve));
+    if (this.valid) return Promise.resolve();
+    if (!this.#again) {
+      let wake = (): void => {};
+      const done = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      this.#again = { done, wake };
+    }
+    return this.#again.done;
   }
 
   /** The lock: renewed if it is held, else taken; undefined when another has it. */
@@ -91,9 +106,9 @@ export class Holding {
   }
 
   #wake(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resolve of waiting) resolve();
+    const waiting = this.#again;
+    this.#again = undefined;
+    waiting?.wake();
   }
 
   #schedule(delayMs: number): void {

@@ -292,9 +292,9 @@ export class Landings implements LandedHost {
    * but what is on the log.
    */
   #judge(landing: Landing): void {
-    let expected = landing.top;
+    let expected = Math.min(landing.top, Math.max(landing.expected - 1, ...landing.landed.keys()) + 1);
     let free = true;
-    for (let number = landing.top - 1; number >= landing.expected; number--) {
+    for (let number = expected - 1; number >= landing.expected; number--) {
       const landed = landing.landed.get(number);
       if (!landed) expected = number;
       else if (!landed.passing) free &&= landed.answer?.what === "refused";

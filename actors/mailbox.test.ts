@@ -65,14 +65,9 @@ test("While a room may not decide, it answers nothing either: another owner may 
   let held: Latch | undefined;
   const answered: string[] = [];
   const refused: string[] = [];
-  const mailbox = new Mailbox({
-    room: "general",
-    most: 2,
-    log: SILENT,
-    clock: new SimulatedClock(),
-    barred: () => held?.opened,
-    decide: () => true,
-  });
+  const clock = new SimulatedClock();
+  const barred = (): Promise<void> | undefined => held?.opened;
+  const mailbox = new Mailbox({ room: "general", most: 2, log: SILENT, clock, barred, decide: () => true });
   const read = (name: string): void =>
     mailbox.read({ run: () => void answered.push(name), fail: ({ code }) => void refused.push(`${name} ${code}`) });
   mailbox.open();
@@ -88,7 +83,15 @@ test("While a room may not decide, it answers nothing either: another owner may 
   held = new Latch();
   read("five");
   mailbox.refuse(new Refusal("store-unavailable"));
-  assert.deepEqual(refused, ["three queue-full", "five store-unavailable"]);
+  read("six");
+  await clock.advance(2_000);
+  assert.deepEqual(refused, ["three queue-full", "five store-unavailable", "six store-unavailable"]);
+  read("seven");
+  const again = held;
+  held = undefined;
+  again.open();
+  await new Promise(setImmediate);
+  assert.deepEqual(answered, ["one", "two", "four", "seven"]);
 });
 
 test("SENDs that an owner change finds undecided in the hot log are all decided again, however small the mailbox.", async () => {

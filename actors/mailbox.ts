@@ -38,6 +38,8 @@ export class Mailbox {
   readonly #tasks = new Denque<Task>();
   /** Questions that wait until the room may answer: until it is open, or decides again; none while it may. */
   #readers: Asked[] | undefined = [];
+  /** It will be told when the room may decide again. */
+  #awaitsTurn = false;
   /** Something is under way, and what comes waits; at first the opening of the room. */
   #busy = true;
 
@@ -115,15 +117,18 @@ export class Mailbox {
   #waitFor(barred: Promise<void>): void {
     const waiting: Asked[] = [];
     this.#readers = waiting;
-    const end = (): void => {
-      this.#options.clock.cancel(timer);
-      if (this.#readers === waiting) this.#answer();
-    };
-    const timer = this.#options.clock.after(BARRED_READ_MS, () => {
+    this.#options.clock.after(BARRED_READ_MS, () => {
       if (this.#readers !== waiting) return;
       this.#readers = undefined;
       for (const { fail } of waiting) fail(new Refusal("store-unavailable", undefined, 1_000));
     });
+    // Once, however many came and were refused meanwhile.
+    if (this.#awaitsTurn) return;
+    this.#awaitsTurn = true;
+    const end = (): void => {
+      this.#awaitsTurn = false;
+      this.#answer();
+    };
     barred.then(end, end);
   }
 
@@ -163,6 +168,16 @@ export class Mailbox {
       }
       go();
     });
+  }
+
+  /** The postings that are next, in order, `most` at most. */
+  ahead(most: number): readonly Posting[] {
+    const postings: Posting[] = [];
+    for (let at = 0; at < this.#tasks.length && postings.length < most; at++) {
+      const task = this.#tasks.peekAt(at) as Task;
+      if ("posting" in task) postings.push(task.posting);
+    }
+    return postings;
   }
 
   /** Takes the postings that wait out of it. */

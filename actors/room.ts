@@ -50,7 +50,7 @@ export class Room {
     this.usedAt = host.clock.monotonic();
     this.presence = host.presenceOf(this);
     this.marks = host.marksOf(this);
-    this.#duplicates = new Duplicates(id, host);
+    this.#duplicates = new Duplicates(id, host, (most) => this.#mailbox.ahead(most));
     this.#fates = new Fates(id);
     const parts = { room: this, duplicates: this.#duplicates, fates: this.#fates };
     this.#order = new RoomOrder(parts);

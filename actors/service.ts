@@ -1,6 +1,5 @@
 /** The face of the engine towards REST: rooms and their members. Whatever changes a room goes through its actor. */
 import type { Archive, MarkerRecord, MemberRecord, Role, RoomRecord, RoomType } from "./archive.ts";
-import { OWNER_MS } from "./asking.ts";
 import type { Caller, Page, PageOf, PresenceView, RoomView } from "./chat.ts";
 import { Refusal } from "./codes.ts";
 import type { Entry } from "./entry.ts";
@@ -51,9 +50,9 @@ export class RoomService implements LobbyRooms {
   }
 
   /**
-   * Adds the caller and others where they are missing; true when anybody was. Not in a room that was made a while
-   * ago: that is a late copy of a question, and who is missing there was removed (promise 7). A direct room keeps
-   * its two users.
+   * Adds the caller and others where they are missing; true when anybody was. Not in a room that has entries: all
+   * first members are added in one turn, so this is a late copy of that question, and who is missing was removed
+   * (promise 7). A direct room keeps its two users.
    */
   async addFirst(caller: Caller, roomId: string, members: FirstMembers): Promise<boolean> {
     const names = new Map<string, string>();
@@ -62,8 +61,7 @@ export class RoomService implements LobbyRooms {
     const added: string[] = [];
     const stored: Promise<Entry>[] = [];
     await room.ask((state) => {
-      const { type, createdAt } = state.record;
-      if (type !== "direct" && this.node.clock.now() - createdAt > MAKING_MS) return;
+      if (state.record.type !== "direct" && state.offset > 0) return;
       for (const user of [caller.id, ...members.others]) {
         if (state.members.has(user)) continue;
         const role = user === caller.id ? members.first : "member";
@@ -290,9 +288,6 @@ export class RoomService implements LobbyRooms {
     return storing(this.node.log, work);
   }
 }
-
-/** For how long the first members of a room may be added, ms: as long as its owner is asked, and clocks may differ. */
-const MAKING_MS = 2 * OWNER_MS;
 
 /** The room that every data set has; it belongs to nobody and cannot be deleted. */
 export const GENERAL: RoomRecord = Object.freeze({

@@ -40,6 +40,8 @@ export class RedisConnection {
   /** Ours, not the client's: it takes a connection that was given up for a standing one until it has closed. */
   #standing = false;
   #closed = false;
+  /** What the client said last of why it has no connection; empty while it said nothing. */
+  lastError = "";
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -56,9 +58,10 @@ export class RedisConnection {
     this.client.on("connect", () => this.#onConnect());
     this.client.on("ready", () => this.#onReady());
     this.client.on("close", () => this.#onClose());
-    this.client.on("error", (error: Error) =>
-      options.log.debug({ err: error, redis: options.name }, "redis connection"),
-    );
+    this.client.on("error", (error: Error) => {
+      this.lastError = error.message;
+      options.log.debug({ err: error, redis: options.name }, "redis connection");
+    });
   }
 
   get ready(): boolean {
@@ -196,4 +199,18 @@ export class RedisConnection {
 function pauseBefore(attempt: number): number {
   const pause = Math.min(REDIS_POLICY.retryFirstMs * 2 ** Math.min(attempt - 1, 10), REDIS_POLICY.retryLongestMs);
   return pause * (1 + Math.random() / 2);
+}
+
+/** What a start looks at of a connection. */
+export type Standing = Pick<RedisConnection, "stands" | "lastError">;
+
+/** Resolves when all stand; rejects with a StoreFailure that says which Redis a start waited for, and why in vain. */
+export async function standAtStart(connections: readonly Standing[], url: string): Promise<void> {
+  try {
+    await Promise.all(connections.map((one) => one.stands(REDIS_POLICY.startMs)));
+  } catch (error) {
+    const why = connections.find(({ lastError }) => lastError !== "")?.lastError ?? "no answer";
+    // The host alone: a URL may bear a password.
+    throw new StoreFailure(`Redis at ${new URL(url).host} (REDIS_URL) is away: ${why}.`, error);
+  }
 }

@@ -25,7 +25,7 @@ import type { Limits } from "../actors/limits.ts";
 import type { Log } from "../actors/log.ts";
 import type { Word } from "../actors/words.ts";
 import { type AppendCall, Origin, readBeat, readLogged, type StoredCall, TurnWriter } from "./bus.redis.codec.ts";
-import { REDIS_POLICY, RedisConnection } from "./bus.redis.connection.ts";
+import { RedisConnection, standAtStart } from "./bus.redis.connection.ts";
 import { Damage } from "./bus.redis.damage.ts";
 import { parseHead, parseOwner, prefixOf, RedisKeys, type ShardPart } from "./bus.redis.keys.ts";
 import { Turn } from "./bus.redis.turn.ts";
@@ -102,7 +102,7 @@ export async function openRedis(options: RedisOptions): Promise<RedisHandles> {
     await leases.close();
   };
   try {
-    await Promise.all([commands, subscriber, locks].map((one) => one.stands(REDIS_POLICY.startMs)));
+    await standAtStart([commands, subscriber, locks], url);
     await refuseUnfit(commands, log);
     await bus.open();
     return { bus, leases, close };

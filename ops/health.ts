@@ -20,7 +20,7 @@ export interface Component {
 export const AWAY: Readonly<Record<string, string>> = Object.freeze({
   archive: "Open rooms go on until the bound of what is not stored; RECEIPTs, histories and closed rooms wait.",
   directory: "Nobody can log in, sign up or refresh a token; chat goes on for those who hold a token.",
-  bus: "SENDs wait in a bound and are refused beyond it; connections, histories and log-in go on.",
+  bus: "SENDs wait in a bound and are refused beyond it, histories after 3 s, as access may have changed elsewhere; connections and log-in go on.",
   leases: "Shards go on until their leases end, and then wait; no shard finds a new owner.",
 });
 
