@@ -39,7 +39,7 @@ function rowOf(name: string, figures: readonly Figure[]): Row {
   return { name, rates, ratios, residentMb };
 }
 
-/** Confab's own row: its medians over all that it met. */
+/** Confab's own row: its medians over what it is given. */
 function ownRow(figures: readonly Figure[]): Row {
   const middle = (found: readonly Figure[]): number | undefined => {
     const values = found.map(({ confab }) => confab).filter((value) => value !== null);
@@ -65,7 +65,8 @@ function rowsOf({ figures }: Report): Row[] {
   );
   const speed = ({ rates }: Row): number => rates.get(16) ?? 0;
   return [
-    ownRow([...bare, ...met]),
+    // In turn with the bare server where that was measured: at another moment the machine has another speed.
+    ownRow(bare.length > 0 ? [...bare, ...met.filter(({ unit }) => unit === "MB")] : met),
     ...(bare.length > 0 ? [rowOf(BARE, bare)] : []),
     ...peers.sort((a, b) => speed(b) - speed(a)),
   ];
