@@ -178,8 +178,9 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken" | "unfil
     this.#host.rooms.get(roomId)?.presence.remove(user);
   }
 
-  /** Ends all local subscriptions of a deleted room. */
+  /** Ends all local subscriptions of a deleted room, and the room itself where it was opened before that was known. */
   dissolve(roomId: string): void {
+    this.#host.rooms.get(roomId)?.dissolve();
     this.#endSubscriptions([...this.#host.registry.all()], roomId, "room-deleted");
   }
 

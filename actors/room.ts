@@ -291,6 +291,12 @@ export class Room {
     );
   }
 
+  /** The room was deleted, here or by an owner before this one: what waits is given to its next opening, which refuses it. */
+  dissolve(): void {
+    this.close();
+    if (this.pending === 0) this.host.putAway(this);
+  }
+
   /** Ends the room in memory; what comes next opens it again from the archive. */
   close(): void {
     this.#end(new ReopeningRefusal());

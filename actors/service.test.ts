@@ -29,6 +29,23 @@ test("A private room is never left without an admin.", async () => {
   assert.deepEqual(both.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
 });
 
+test("A room that an owner before this one renamed or deleted meanwhile keeps that: nothing is lost without a word.", async () => {
+  const { stage, id } = await club();
+  const { chat, store, node } = stage;
+  const record = await store.room(id);
+  assert.ok(record);
+  await store.derive([{ kind: "room", room: { ...record, name: "theirs", rev: record.rev + 1 } }]);
+  await assert.rejects(stage.run(chat.renameRoom(ALICE, id, "ours")), code("conflict"));
+  assert.equal((await stage.run(chat.room(ALICE, id))).name, "theirs");
+  assert.equal((await stage.run(chat.renameRoom(ALICE, id, "ours"))).name, "ours");
+
+  const now = await store.room(id);
+  assert.ok(now);
+  await store.derive([{ kind: "room", room: { ...now, deletedAt: 1, rev: now.rev + 1 } }]);
+  node.onNotice({ kind: "dissolved", room: id });
+  await assert.rejects(stage.run(chat.post(ALICE, id, message("to nobody"))), code("room-not-found"));
+});
+
 test("A late copy of the question that made a room brings nobody back.", async () => {
   const { stage, id } = await club();
   const local = new ChatService(stage.node, () => id);

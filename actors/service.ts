@@ -139,10 +139,7 @@ export class RoomService implements LobbyRooms {
     if (roomId === GENERAL.id) throw new Refusal("forbidden", "The room general cannot be deleted.");
     await this.#changeRecord(caller, roomId, { deletedAt: this.node.clock.now() });
     this.node.bus.notify({ kind: "dissolved", room: roomId });
-    const room = this.node.rooms.get(roomId);
-    if (!room) return;
-    room.close();
-    if (room.pending === 0) this.node.awake.putAway(room);
+    this.node.rooms.get(roomId)?.dissolve();
   }
 
   async #changeRecord(caller: Caller, roomId: string, change: { name?: string; deletedAt?: number }): Promise<void> {
@@ -150,8 +147,15 @@ export class RoomService implements LobbyRooms {
       state.requireAdmin(caller.id);
       if (state.record.type === "direct") throw new Refusal("forbidden", "A direct room stays as it is.");
       const record = { ...state.record, ...change, rev: state.record.rev + 1 };
-      await this.#store(() => this.archive.derive([{ kind: "room", room: record }]));
-      state.record = record;
+      const stored = await this.#store(async () => {
+        await this.archive.derive([{ kind: "room", room: record }]);
+        return this.archive.room(roomId);
+      });
+      // An owner before this one may have been changing it, too, when the room was opened here: its word was first.
+      state.record = stored ?? record;
+      const { name, deletedAt } = state.record;
+      if (name !== record.name || deletedAt !== record.deletedAt)
+        throw new Refusal("conflict", "The room was changed meanwhile.");
     });
   }
 
