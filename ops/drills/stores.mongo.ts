@@ -171,41 +171,30 @@ class MongoFaults {
     if (await this.#meet("slow", () => ({ kind: "slow", delayMs }))) this.#count("slow");
   }
 
-  /** The connection is dropped in the middle of a batch: the retry meets the first of ours, and the rest is missing. */
+  // Where an answer is lost or unclear the writer reads back what stands before it inserts the rest (rule 3): nothing
+  // is told to be taken. That the fault was met is what is counted, and the archive is compared at the end.
+
+  /** The connection is dropped in the middle of a batch: the first of it landed, and the rest is missing. */
   async middle(): Promise<void> {
     const { random } = this.#world;
     await this.slow();
     const met = await this.#meet("middle", ({ length }) =>
       length < 2 ? undefined : { kind: "drop", landed: random.whole(1, length - 1) },
     );
-    if (met) await this.#told("middle", [met[0]?._id as string]);
+    if (met) this.#count("middle");
   }
 
-  /** All land and the answer is lost, perhaps that of the retry too, whose every document is a duplicate and ours. */
+  /** All land and the answer is lost. */
   async lost(): Promise<void> {
-    const met = await this.#meet("lost", ({ length }) => ({ kind: "drop", landed: length }));
-    const first = met?.[0]?._id;
-    if (first && this.#world.random.chance(0.5))
-      await this.#meet("lost", (again) =>
-        again[0]?.["_id"] === first ? { kind: "drop", landed: again.length } : undefined,
-      );
-    if (met)
-      await this.#told(
-        "lost",
-        met.map(({ _id }) => _id),
-      );
+    if (await this.#meet("lost", ({ length }) => ({ kind: "drop", landed: length }))) this.#count("lost");
   }
 
   /** The majority has not confirmed a batch, and all, some or none of it stays. */
   async majority(): Promise<void> {
     const { random } = this.#world;
     const share = random.pick([0, random.fraction(), 1]);
-    let landed = 0;
-    const met = await this.#meet("majority", ({ length }) => {
-      landed = Math.round(share * length);
-      return { kind: "write-concern", landed };
-    });
-    if (met) await this.#told("majority", landed > 0 ? [met[0]?._id as string] : []);
+    const unconfirmed: InsertChoice = ({ length }) => ({ kind: "write-concern", landed: Math.round(share * length) });
+    if (await this.#meet("majority", unconfirmed)) this.#count("majority");
   }
 
   /** Another owner has claimed a higher term and stored an entry where one of ours was to stand. */
@@ -242,10 +231,11 @@ class MongoFaults {
 
   readonly #claim = ({ room }: EntryDocument): Promise<number> => this.#rival.claim(room);
 
-  /** An entry of another stands where ours was to stand, and the node is told so. */
+  /** An entry of another stands where ours was to stand, and the node is told so, or reads it back. */
   async #displace(fault: string, how: Displacing): Promise<void> {
     const taken = await this.#take(fault, how);
-    if (taken) await this.#told(fault, [taken]);
+    if (taken && how.dropped) this.#count(fault);
+    else if (taken) await this.#told(fault, [taken]);
   }
 
   /** Lets another take a place; answers its `_id`, undefined when nothing came of it. */
