@@ -6,8 +6,9 @@ import type { Archive } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
 import { LIMITS } from "../actors/limits.ts";
 import { SILENT } from "../actors/log.ts";
+import { sparePort } from "../ops/ports.ts";
 import { startFerretdb } from "../ops/stores/ferretdb.ts";
-import { StoreMissing, type StoreServer, sparePort } from "../ops/stores/process.ts";
+import { StoreMissing, type StoreServer } from "../ops/stores/process.ts";
 import { openMongoArchive } from "./archive.mongo.ts";
 
 let missing: string | undefined;

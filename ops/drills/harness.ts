@@ -5,17 +5,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { sparePort } from "../ports.ts";
 
 /** The built server, beside this built file. */
 const MAIN = fileURLToPath(new URL("../../engine/main.js", import.meta.url));
-
-/** Below those that the system hands out for port 0. */
-const PORTS = { low: 20_000, high: 32_000 } as const;
 
 /** Lines of output kept per server; older ones are dropped. */
 const LINES_KEPT = 5_000;
@@ -198,26 +195,10 @@ export class Server {
   }
 }
 
-/**
- * A port that nobody listens on. Not one that the system hands out for port 0: connections of those keep
- * the port from being bound again for a minute after their end, and servers here are restarted at once.
- */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = PORTS.low + Math.floor(Math.random() * (PORTS.high - PORTS.low));
-    const probe = createServer();
-    const free = await new Promise<boolean>((resolve) => {
-      probe.once("error", () => resolve(false));
-      probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
-    });
-    if (free) return port;
-  }
-}
-
 /** Spawns a server and does not wait for it: for starts that must fail. */
 export async function spawnServer(options: ServerOptions = {}): Promise<Server> {
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), "confab-")));
-  return new Server({ ...options, dataDir, port: options.port ?? (await freePort()) });
+  return new Server({ ...options, dataDir, port: options.port ?? (await sparePort()) });
 }
 
 /** Spawns a server and waits until it listens. */
