@@ -1,14 +1,20 @@
-/** Closed-loop load: publishers send in turn, and a window of messages is outstanding at any moment. */
+/**
+ * Closed-loop load: a window of messages is outstanding at any moment, as evenly over who sends and hears the same as
+ * it divides; they send in turn.
+ */
 import type { Connection } from "./connection.ts";
 import { type Fleet, pause } from "./fleet.ts";
 import type { Load, Run } from "./messages.ts";
 import { countOf, lanesOf, Outgoing } from "./outgoing.ts";
 import { Latencies } from "./timing.ts";
+import { Turns } from "./turns.ts";
 
 const SETTLE_LIMIT_MS = 30_000;
 
 /** Who sends and hears the same, and the times of what is outstanding, oldest first, in a ring. */
 interface Lane {
+  /** Its place among the lanes. */
+  readonly place: number;
   /** In turn. */
   readonly outs: Outgoing[];
   readonly sentAt: Float64Array;
@@ -27,20 +33,22 @@ class Volley {
   refused = 0;
   on = true;
   #sent = 0;
-  #turn = 0;
   #settled: (() => void) | undefined;
   readonly #lanes: readonly Lane[];
+  readonly #turns: Turns;
   readonly #run: Run;
 
   constructor(connections: readonly Connection[], run: Run) {
     this.#run = run;
-    this.#lanes = lanesOf(connections, run.until).map((senders) => this.#lane(senders));
+    this.#lanes = lanesOf(connections, run.until).map((senders, place) => this.#lane(senders, place));
+    this.#turns = new Turns(this.#lanes.length, run.window);
   }
 
-  #lane(senders: readonly Connection[]): Lane {
+  #lane(senders: readonly Connection[], place: number): Lane {
     const { until, bodyBytes, window } = this.#run;
     const [first] = senders as [Connection];
     const lane: Lane = {
+      place,
       outs: senders.map((sender) => new Outgoing(sender, until, bodyBytes)),
       sentAt: new Float64Array(window),
       base: countOf(first, until),
@@ -66,10 +74,9 @@ class Volley {
     const now = performance.now();
     const touched: Outgoing[] = [];
     for (let i = 0; i < free; i += 1) {
-      const lane = this.#lanes[this.#turn];
+      const lane = this.#lanes[this.#turns.next() ?? -1];
       const out = lane?.outs[lane.turn];
       if (lane === undefined || out === undefined) return;
-      this.#turn = (this.#turn + 1) % this.#lanes.length;
       lane.turn = (lane.turn + 1) % lane.outs.length;
       if (out.add(this.#sent)) touched.push(out);
       lane.sentAt[lane.sent % this.#run.window] = now;
@@ -113,6 +120,7 @@ class Volley {
   #refuse(lane: Lane, count: number): void {
     lane.sent -= count;
     this.refused += count;
+    for (let i = 0; i < count; i += 1) this.#turns.back(lane.place);
   }
 
   #read(lane: Lane, done: number): void {
@@ -120,6 +128,7 @@ class Volley {
     this.done += done - lane.done;
     for (; lane.done < done; lane.done += 1) {
       this.latencies.add(now - (lane.sentAt[lane.done % this.#run.window] ?? now));
+      this.#turns.back(lane.place);
     }
     this.fill();
     if (this.#out === 0) this.#settled?.();

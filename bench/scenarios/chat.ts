@@ -7,6 +7,8 @@ import type { Options, Scenario } from "./scenario.ts";
 
 const BODY_BYTES = 128;
 const WINDOWS = [100, 1_000];
+/** Of each server: Node compiles the many small steps of a durable SEND for some 15 s under this load. */
+const WARM_SECONDS = 15;
 
 const SHAPE: CrowdShape = {
   rooms: 1_000,
@@ -20,12 +22,13 @@ const SHAPE: CrowdShape = {
 async function run({ quick, progress }: Options): Promise<Figure[]> {
   const common = { until: "answered", bodyBytes: BODY_BYTES } as const;
   progress(`chat: opening ${SHAPE.rooms * SHAPE.perRoom} connections each`);
+  const warm = { ...common, window: 1_000, warmSeconds: 0, seconds: quick ? 2 : WARM_SECONDS };
   const confab = new Crowd(await startConfab(), SHAPE);
   await confab.open();
-  const first = await confab.run({ ...common, window: 1_000, warmSeconds: 0, seconds: 2 });
+  const first = await confab.run(warm);
   const bare = new Crowd(await startBare(first.tally.messageBytes, first.tally.receiptBytes), SHAPE);
   await bare.open();
-  await bare.run({ ...common, window: 1_000, warmSeconds: 0, seconds: 1 });
+  await bare.run(warm);
   const figures: Figure[] = [];
   for (const window of WINDOWS) {
     progress(`chat: window ${window}`);
