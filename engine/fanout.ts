@@ -15,7 +15,7 @@ import { type Dialect, entryFrame, entryLines, noticeFrame, signalFrame } from "
 
 /** A native topic and how its frames look. */
 export interface Topic extends Dialect {
-  /** The native name. */
+  /** The native name: short, as the library hashes it with every publish. No two topics of a fan-out had the same. */
   readonly name: string;
   /** The same as bytes: given on each publish, they cost less than a text. */
   readonly bytes: Uint8Array;
@@ -47,6 +47,8 @@ export class NativeFanout implements Fanout {
   readonly #logs = new Map<string, Topic[]>();
   readonly #signals = new Map<string, Topic[]>();
   readonly #queues = new Map<string, Topic[]>();
+  /** Topics made so far. */
+  #named = 0;
   /** Encodings made. */
   encodings = 0;
   /** Native subscriptions open now. */
@@ -80,8 +82,9 @@ export class NativeFanout implements Fanout {
         one.destination === subscription.destination,
     );
     if (!topic) {
-      const { kind, subject, id, destination } = subscription;
-      const name = `${kind}\n${subject}\n${version}\n${acked ? "a" : ""}\n${destination}\n${id}`;
+      const { id, destination } = subscription;
+      this.#named++;
+      const name = this.#named.toString(36);
       topic = {
         name,
         subscription: id,
