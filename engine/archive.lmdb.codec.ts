@@ -123,6 +123,10 @@ export class EntryPacker {
   /** Packs an entry without its place. */
   pack(entry: Entry): void {
     this.#reserve(entry);
+    this.#write(entry);
+  }
+
+  #write(entry: Entry): void {
     const bytes = this.#bytes;
     bytes[this.#at++] = (FORMAT << 4) | (EVENTS.indexOf(entry.event) << 1) | (entry.text ? 1 : 0);
     this.#at = bytes.writeDoubleLE(entry.at, this.#at);
@@ -147,7 +151,7 @@ export class EntryPacker {
     writeOffset(this.#bytes, this.#at, entry.offset);
     const sizeAt = this.#at + OFFSET_BYTES;
     this.#at = sizeAt + 4;
-    this.pack(entry);
+    this.#write(entry);
     this.#bytes.writeUInt32LE(this.#at - sizeAt - 4, sizeAt);
   }
 

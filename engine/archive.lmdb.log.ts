@@ -339,8 +339,8 @@ export class EntryLogs {
   }
 
   #dropRows(generation: Generation): void {
-    const range = { from: offsetBytes(0), to: offsetBytes(generation.lastRow + 1) };
-    for (const { key } of [...this.#journal.range(range)]) this.#journal.remove(key);
+    const keys = [...this.#journal.keys(offsetBytes(0), offsetBytes(generation.lastRow + 1))];
+    for (const key of keys) this.#journal.remove(key);
   }
 
   /** Whether everything of the room from this offset on is in memory: no settled entry is above it. */
