@@ -184,7 +184,7 @@ function userHeaders(session: Session, frame: Frame): readonly string[] {
 
 /** Bytes of their own: a view would keep the chunk, or a pool, alive. */
 function copied(body: Uint8Array): Uint8Array {
-  return Uint8Array.prototype.slice.call(body);
+  return new Uint8Array(body);
 }
 
 function signal(session: Session, frame: Frame, to: { kind: "typing" | "read"; room: string }): void {
