@@ -256,9 +256,7 @@ function subscribe(session: Session, frame: Frame): void {
     const target = readDestination(destination, connection.user);
     const from = readFrom(frame);
     if (target.kind === "room") {
-      // `/app/room.…` means the same; MESSAGEs always name the topic.
-      const shown = `/topic/room.${target.room}`;
-      connection.subscribe({ id, kind: "log", subject: target.room, destination: shown, ack, receipt }, from);
+      connection.subscribe({ id, kind: "log", subject: target.room, destination: target.topic, ack, receipt }, from);
     } else if (target.kind === "signals") {
       connection.subscribe({ id, kind: "signals", subject: target.room, destination, ack: "auto", receipt }, from);
     } else if (target.kind === "queue") {
