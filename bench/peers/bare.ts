@@ -8,8 +8,8 @@
  * It is written in the fastest form known for each use. Without answers, what one turn of the event loop brings is
  * published from one `setImmediate`, outside every handler: inside one the sender's own socket is corked, and more than
  * 32 messages for its topic are flushed with one system call each. With answers, rooms are many and a turn brings few
- * messages for each, so publishing in the handler is the faster form. There the sender's socket is corked: its own copy, sent with the answer,
- * shares one write with it; published to the whole topic, it would take one of its own.
+ * messages for each, so publishing in the handler is the faster form. There the sender's socket is corked: its own
+ * copy, sent with the answer, shares one write with it; published to the whole topic, it would take one of its own.
  */
 import { listen, SOCKETS, upgraded, uWS } from "./bare.socket.ts";
 
