@@ -281,13 +281,14 @@ export class Room {
 
   /** Whether nothing keeps the room awake and all it logged is stored (rule 13). */
   maySleep(now: number): boolean {
+    // First what nearly always says no: it is asked of every room each second.
     return (
+      now - this.usedAt >= this.host.limits.roomIdleMs &&
       this.status === "open" &&
       this.pending === 0 &&
       this.#order.empty &&
       this.#mailbox.idle &&
-      this.presence.size === 0 &&
-      now - this.usedAt >= this.host.limits.roomIdleMs
+      this.presence.size === 0
     );
   }
 
