@@ -51,11 +51,12 @@ export interface SettleLimits {
   readonly slice: number;
 }
 
-const SETTLE: SettleLimits = Object.freeze({ entries: 8_192, bytes: 8_388_608, slice: 256 });
+/** The larger a generation, the more entries of a room share the page that is copied and written for them. */
+const SETTLE: SettleLimits = Object.freeze({ entries: 32_768, bytes: 16_777_216, slice: 256 });
 /** Rows settled for each entry inserted meanwhile: two for its place and its key, and some to get ahead. */
 const SETTLE_PACE = 3;
 /** Unsettled entries beyond this many generations are refused: the disk does not keep up, or settling fails. */
-const GENERATIONS_MAX = 8;
+const GENERATIONS_MAX = 4;
 
 /** Logs of rooms over one store. Times and orders as `Archive` says. */
 export class EntryLogs {
@@ -310,9 +311,8 @@ export class EntryLogs {
     try {
       await this.#inSlices(generation.byPlace(), (entry) => this.#settled.put(entry), entryBytes);
       await this.#inSlices(generation.byKey(), (entry) => this.#settled.putKey(entry), keyBytes);
-      if (!this.#open) return;
-      await this.#store.write(() => this.#dropRows(generation), { rows: this.#limits.slice });
-      this.#settling = undefined;
+      await this.#dropRows(generation);
+      if (this.#open) this.#settling = undefined;
     } catch {
       // The entries are durable in the journal and readable from memory; `insert` refuses beyond the bound.
       this.settleFailures++;
@@ -338,9 +338,20 @@ export class EntryLogs {
     }
   }
 
-  #dropRows(generation: Generation): void {
-    const keys = [...this.#journal.keys(offsetBytes(0), offsetBytes(generation.lastRow + 1))];
-    for (const key of keys) this.#journal.remove(key);
+  /** Removes a settled generation from the journal, from its oldest row on, in several transactions. */
+  async #dropRows({ lastRow }: Generation): Promise<void> {
+    const { slice } = this.#limits;
+    const range = { from: offsetBytes(0), to: offsetBytes(lastRow + 1), limit: 1 };
+    const [oldest] = this.#store.read(() => [...this.#journal.range(range)]);
+    if (!oldest) return;
+    for (let row = readOffset(oldest.key); row <= lastRow && this.#open; row += slice) {
+      const end = Math.min(row + slice, lastRow + 1);
+      await this.#store.write(() => this.#drop(row, end), { rows: end - row });
+    }
+  }
+
+  #drop(from: number, to: number): void {
+    for (let row = from; row < to; row++) this.#journal.remove(offsetBytes(row));
   }
 
   /** Whether everything of the room from this offset on is in memory: no settled entry is above it. */

@@ -106,11 +106,6 @@ export class LmdbTable {
     return this.#db.getRange({ start: to, exclusiveStart: true, end: from, inclusiveEnd: true, limit, reverse: true });
   }
 
-  /** The keys of a range alone, lowest first. */
-  keys(from: Uint8Array, to: Uint8Array): Iterable<Uint8Array> {
-    return this.#db.getKeys({ start: from, end: to });
-  }
-
   /** Writes a row; the bytes are copied before it returns. */
   put(key: Uint8Array, value: Uint8Array): void {
     this.#db.putSync(key, value as Buffer);
