@@ -121,13 +121,14 @@ export class ArchiveRecords {
 
   /** Writes: raises a marker. */
   mark(marker: MarkerRecord): void {
-    const stored = this.marker(marker.room, marker.user);
+    const key = textKey(marker.room, marker.user);
+    const stored = unpacked<MarkerRecord>(this.#markers.peek(key));
     if (stored && marker.read <= stored.read && marker.delivered <= stored.delivered) return;
     const further = !stored || marker.read > stored.read ? marker : stored;
     const delivered = Math.max(stored?.delivered ?? 0, marker.delivered);
     const { room, user } = marker;
     const row: MarkerRecord = { room, user, read: further.read, readCount: further.readCount, delivered };
-    this.#markers.put(textKey(room, user), packr.pack(row));
+    this.#markers.put(key, packr.pack(row));
   }
 
   marker(room: string, user: string): MarkerRecord | undefined {

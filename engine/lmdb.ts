@@ -94,6 +94,11 @@ export class LmdbTable {
     return this.#db.getBinary(key);
   }
 
+  /** The value itself, valid until the next read, or undefined. */
+  peek(key: Uint8Array): Buffer | undefined {
+    return this.#db.getBinaryFast(key) as Buffer | undefined;
+  }
+
   /** Whether there is a row. */
   has(key: Uint8Array): boolean {
     return this.#db.getBinaryFast(key) !== undefined;
