@@ -9,8 +9,10 @@ import { access, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises"
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { containersWanted } from "./containers.ts";
 import { askIndexes } from "./ferretdb.index.ts";
-import { StoreMissing, type StorePlace, StoreServer } from "./process.ts";
+import { startMongo } from "./mongo.ts";
+import { ProcessServer, StoreMissing, type StorePlace, type StoreServer } from "./process.ts";
 
 const run = promisify(execFile);
 
@@ -22,10 +24,14 @@ const OUTPUT_BYTES_MAX = 16_777_216;
 /** Documents of one insert up to which an ordered one stops where it must; the archive's batches are smaller. */
 const INSERT_MAX = 10_000;
 
-/** Starts a FerretDB; builds it first where none is cached. Throws `StoreMissing` where it cannot be built. */
+/**
+ * Starts a FerretDB; builds it first where none is cached. Where containers are asked for it is MongoDB itself.
+ * Rejects with `StoreMissing` where it cannot be had.
+ */
 export async function startFerretdb(): Promise<StoreServer> {
+  if (containersWanted()) return startMongo();
   const file = await ferretdbBinary();
-  return StoreServer.open({
+  return ProcessServer.open({
     name: "ferretdb",
     command: ({ folder, port }: StorePlace) => ({
       file,

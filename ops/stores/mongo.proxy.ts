@@ -238,10 +238,11 @@ export class MongoProxy {
     return proxy;
   }
 
-  /** The same URL by way of the proxy; the URL must name host and port and no user. */
+  /** The same URL by way of the proxy; the URL must name host and port, no user and no options. */
   through(url: string): string {
     const { port } = this.#server.address() as { port: number };
-    return url.replace(/^(\w+:\/\/)[^/?]+/, `$1127.0.0.1:${port}`);
+    // Directly: a driver that looks for the members of a set would find the way around the proxy.
+    return `${url.replace(/^(\w+:\/\/)[^/]+/, `$1127.0.0.1:${port}`)}?directConnection=true`;
   }
 
   /**

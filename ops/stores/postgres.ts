@@ -1,10 +1,11 @@
-/** PostgreSQL 15, as Debian packages it, for tests, drills and benches. */
+/** PostgreSQL, as Debian packages it or from its image, for tests, drills and benches. */
 import { execFile } from "node:child_process";
 import { chown, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Client } from "pg";
-import { StoreMissing, type StorePlace, type StoreRecipe, StoreServer } from "./process.ts";
+import { type ContainerRecipe, containersWanted, IMAGES, startContainer } from "./containers.ts";
+import { ProcessServer, StoreMissing, type StorePlace, type StoreRecipe, type StoreServer } from "./process.ts";
 
 const run = promisify(execFile);
 
@@ -20,10 +21,11 @@ interface Account {
 
 /**
  * Starts an empty PostgreSQL, which answers when the promise resolves. Its `url` is that of the database
- * `postgres`; `newDatabase` makes others. Rejects with `StoreMissing` where it is not installed.
+ * `postgres`; `newDatabase` makes others. Rejects with `StoreMissing` where it can not be had.
  */
 export async function startPostgres(): Promise<StoreServer> {
-  return StoreServer.open(recipeOf(await findBinaries(), await findAccount()));
+  if (containersWanted()) return startContainer(CONTAINED);
+  return ProcessServer.open(recipeOf(await findBinaries(), await findAccount()));
 }
 
 let databases = 0;
@@ -35,9 +37,27 @@ export async function newDatabase(server: StoreServer): Promise<string> {
   return urlOf(server.place, name);
 }
 
+const COMMON = {
+  name: "postgres",
+  answers: async (place) => void (await withClient(urlOf(place, "postgres"), (client) => client.query("SELECT 1"))),
+  url: (place) => urlOf(place, "postgres"),
+} satisfies Partial<StoreRecipe>;
+
+const CONTAINED: ContainerRecipe = {
+  ...COMMON,
+  image: IMAGES.postgres,
+  command: ({ port }) => ["postgres", "-p", String(port)],
+  env: {
+    POSTGRES_USER: ADMINISTRATOR,
+    POSTGRES_DB: "postgres",
+    POSTGRES_HOST_AUTH_METHOD: "trust",
+    POSTGRES_INITDB_ARGS: "-E UTF8 --no-locale --no-sync",
+  },
+};
+
 function recipeOf(binaries: string, user: Account | undefined): StoreRecipe {
   return {
-    name: "postgres",
+    ...COMMON,
     async prepare({ folder }) {
       if (user !== undefined) await chown(folder, user.uid, user.gid);
       const args = ["-D", folder, "-U", ADMINISTRATOR, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"];
@@ -52,8 +72,6 @@ function recipeOf(binaries: string, user: Account | undefined): StoreRecipe {
       ],
       ...(user === undefined ? {} : { user }),
     }),
-    answers: async (place) => void (await withClient(urlOf(place, "postgres"), (client) => client.query("SELECT 1"))),
-    url: (place) => urlOf(place, "postgres"),
     // Ends sessions and writes everything down; SIGTERM would wait for the sessions.
     stopSignal: "SIGINT",
     // Ends all its processes and frees what they share, without writing.

@@ -54,7 +54,27 @@ const STOP_MS = 15_000;
 const LINES_KEPT = 50;
 
 /** A store's server, which drills may kill, pause and start again at the same place. */
-export class StoreServer {
+export interface StoreServer {
+  readonly place: StorePlace;
+  readonly url: string;
+  readonly running: boolean;
+  /** Process id while it runs. */
+  readonly pid: number | undefined;
+  /** Starts it at its place; resolves when it answers. */
+  start(): Promise<void>;
+  /** Ends it in order. */
+  stop(): Promise<void>;
+  /** SIGKILL: what was not on disk is lost. */
+  kill(): Promise<void>;
+  /** Connections stay open and nothing is answered. */
+  pause(): void;
+  resume(): void;
+  /** Ends it at once and removes its folder. */
+  close(): Promise<void>;
+}
+
+/** A server that is a process of this machine. */
+export class ProcessServer implements StoreServer {
   readonly place: StorePlace;
   readonly url: string;
   readonly #recipe: StoreRecipe;
@@ -70,8 +90,7 @@ export class StoreServer {
 
   /** Makes a folder, starts a server in it and resolves when it answers. */
   static async open(recipe: StoreRecipe): Promise<StoreServer> {
-    const folder = await mkdtemp(join(tmpdir(), `confab-${recipe.name}-`));
-    const server = new StoreServer(recipe, { folder, port: await sparePort() });
+    const server = new ProcessServer(recipe, await newPlace(recipe.name));
     try {
       await recipe.prepare?.(server.place);
       await server.start();
@@ -86,12 +105,10 @@ export class StoreServer {
     return this.#child !== undefined;
   }
 
-  /** Process id while it runs. */
   get pid(): number | undefined {
     return this.#child?.pid;
   }
 
-  /** Starts it at its place; resolves when it answers. */
   async start(): Promise<void> {
     const { file, args, env, user } = this.#recipe.command(this.place);
     this.#lines = [];
@@ -114,7 +131,7 @@ export class StoreServer {
     });
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes: Buffer) => this.#keep(bytes));
     const deadline = performance.now() + START_MS;
-    while (!(await this.#isUp())) {
+    while (!(await isUp(this.#recipe, this.place))) {
       if (over !== undefined || performance.now() > deadline) {
         await this.kill();
         const why = over ?? `did not answer within ${START_MS} ms`;
@@ -129,29 +146,18 @@ export class StoreServer {
     if (this.#lines.length > LINES_KEPT) this.#lines.shift();
   }
 
-  async #isUp(): Promise<boolean> {
-    if (!(await accepts(this.place.port))) return false;
-    try {
-      await this.#recipe.answers?.(this.place);
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  /** Ends it in order. */
   async stop(): Promise<void> {
     await this.#end(this.#recipe.stopSignal ?? "SIGTERM");
   }
 
-  /** SIGKILL: what was not on disk is lost. Processes that it started itself end with it. */
+  /** Processes that it started itself end with it. */
   async kill(): Promise<void> {
     const started = this.#started();
     await this.#end("SIGKILL");
     for (const pid of started) send(pid, "SIGKILL");
   }
 
-  /** SIGSTOP: connections stay open and nothing is answered, by processes that it started neither. */
+  /** SIGSTOP, to processes that it started too. */
   pause(): void {
     this.#child?.kill("SIGSTOP");
     for (const pid of this.#started()) send(pid, "SIGSTOP");
@@ -187,7 +193,6 @@ export class StoreServer {
     clearTimeout(timer);
   }
 
-  /** Ends it at once and removes its folder. */
   async close(): Promise<void> {
     this.resume();
     if (this.#recipe.closeSignal === undefined) await this.kill();
@@ -202,6 +207,23 @@ function send(pid: number, name: NodeJS.Signals): void {
     process.kill(pid, name);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+/** A folder and a port for a new server. */
+export async function newPlace(name: string): Promise<StorePlace> {
+  const port = await sparePort();
+  return { folder: await mkdtemp(join(tmpdir(), `confab-${name}-`)), port };
+}
+
+/** Whether the server at a place takes connections and answers. */
+export async function isUp({ answers }: Pick<StoreRecipe, "answers">, place: StorePlace): Promise<boolean> {
+  if (!(await accepts(place.port))) return false;
+  try {
+    await answers?.(place);
+    return true;
+  } catch {
+    return false;
   }
 }
 

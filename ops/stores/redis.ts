@@ -1,8 +1,9 @@
-/** Redis, as Debian packages it, for tests, drills and benches. */
+/** Redis, as Debian packages it or from its image, for tests, drills and benches. */
 import { execFile } from "node:child_process";
 import { connect } from "node:net";
 import { promisify } from "node:util";
-import { StoreMissing, type StorePlace, type StoreRecipe, StoreServer } from "./process.ts";
+import { type ContainerRecipe, containersWanted, IMAGES, startContainer } from "./containers.ts";
+import { ProcessServer, StoreMissing, type StorePlace, type StoreRecipe, type StoreServer } from "./process.ts";
 
 const BINARY = "redis-server";
 
@@ -15,33 +16,54 @@ export interface RedisServerOptions {
 }
 
 /**
- * Starts an empty Redis, which answers when the promise resolves. Rejects with `StoreMissing` where it is not
- * installed.
+ * Starts an empty Redis, which answers when the promise resolves. Rejects with `StoreMissing` where it can
+ * not be had.
  */
 export async function startRedis({ appendonly = false, settings = [] }: RedisServerOptions = {}): Promise<StoreServer> {
+  if (containersWanted()) return startContainer(contained(appendonly, settings));
   try {
     await promisify(execFile)(BINARY, ["--version"]);
   } catch {
     throw new StoreMissing(`There is no ${BINARY}; Debian has it in the package redis-server.`);
   }
-  return StoreServer.open(recipe(appendonly, settings));
+  return ProcessServer.open(recipe(appendonly, settings));
 }
+
+const COMMON = {
+  name: "redis",
+  answers: pong,
+  url: ({ port }) => `redis://127.0.0.1:${port}`,
+} satisfies Partial<StoreRecipe>;
 
 function recipe(appendonly: boolean, settings: readonly string[]): StoreRecipe {
   return {
-    name: "redis",
+    ...COMMON,
     command: ({ folder, port }) => ({
       file: BINARY,
-      args: [
-        ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--daemonize", "no", "--save", ""],
-        ...["--appendonly", appendonly ? "yes" : "no", "--appendfsync", "always"],
-        ...["--maxmemory-policy", "noeviction"],
-        ...settings,
-      ],
+      args: ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, ...kept(appendonly), ...settings],
     }),
-    answers: pong,
-    url: ({ port }) => `redis://127.0.0.1:${port}`,
   };
+}
+
+function contained(appendonly: boolean, settings: readonly string[]): ContainerRecipe {
+  return {
+    ...COMMON,
+    image: IMAGES.redis,
+    folder: "/data",
+    // Who may reach it is said by the published port, which is of 127.0.0.1 alone.
+    command: ({ port }) => [
+      ...[BINARY, "--port", String(port), "--bind", "*", "--protected-mode", "no", "--dir", "/data"],
+      ...kept(appendonly),
+      ...settings,
+    ],
+  };
+}
+
+function kept(appendonly: boolean): readonly string[] {
+  return [
+    ...["--daemonize", "no", "--save", "", "--appendonly", appendonly ? "yes" : "no", "--appendfsync", "always"],
+    ...["--maxmemory-policy", "noeviction"],
+  ];
 }
 
 /** Asks it; while it loads its data it answers with an error. */
