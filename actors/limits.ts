@@ -68,6 +68,12 @@ export const BOUNDS = Object.freeze({
   membersPerRoom: count(100_000, "members", "held in memory by the owner while the room is awake"),
   roomsAwake: count(100_000, "rooms", "per node; beyond it opening waits for one to sleep, then queue-full"),
   roomIdleMs: ms(30_000, "nobody in it for this long: the room sleeps"),
+  metricRooms: frozen(
+    20,
+    "rooms",
+    "shown by id in the metrics: the longest waits for the store, then the busiest",
+    [0, 256],
+  ),
   historyPage: count(200, "entries", "of one REST page at most"),
   presenceListed: count(1_000, "users", "of one presence answer at most"),
   presenceMembers: count(256, "members", "rooms with more get no online and offline signals, only counts"),

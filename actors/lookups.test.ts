@@ -46,7 +46,8 @@ function looking() {
     archive.reads++;
     return { room, user, read: 0, readCount: 0, delivered: 0 };
   };
-  const lookups = new Lookups({ archive, clock, rooms, markers: { of }, shardOf: () => shard });
+  const around = { bus: { notify() {} }, shardOf: () => shard, owns: () => shard.holds };
+  const lookups = new Lookups({ archive, clock, rooms, markers: { of }, ...around });
   const look = async (): Promise<number> => {
     const before = archive.reads;
     await Promise.all([lookups.logEnd("r"), lookups.member("r", "u"), lookups.marker("r", "u")]);
@@ -146,6 +147,88 @@ async function until(stage: Stage, holds: () => boolean): Promise<void> {
   for (let i = 0; i < 1_000 && !holds(); i++) await stage.clock.advance(10);
   assert.ok(holds());
 }
+
+/** A node gives all its shards to the other one, for good. */
+async function handOver(room: string, from: Stage, to: Stage): Promise<void> {
+  void from.node.drain();
+  await until(from, () => to.node.owns(room) && to.node.shardOf(room).holds);
+}
+
+test("Who is added, removed, made admin or named anew is so in the next list of every node, with no time between.", async () => {
+  const { a, b } = await twoNodes(IDLE);
+  for (const [owner, other] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const id = await roomAt(owner, "public", "alice");
+    const roles = async (): Promise<readonly (string | undefined)[]> => {
+      const views = [];
+      for (const stage of [owner, other]) {
+        const { items } = await stage.run(stage.chat.publicRooms(BOB, { limit: 50 }));
+        views.push(items.find((view) => view.id === id));
+      }
+      assert.equal(views[0]?.name, views[1]?.name);
+      return [views[0]?.name, ...views.map((view) => view?.role)];
+    };
+    await a.clock.advance(ASLEEP_MS);
+    assert.deepEqual(await roles(), ["room", "none", "none"]);
+    const changes = [
+      [() => other.chat.addMember(ALICE, id, { id: "bob", name: "Bob", role: "member" }), ["room", "member", "member"]],
+      [() => other.chat.setRole(ALICE, id, "bob", "admin"), ["room", "admin", "admin"]],
+      [() => other.chat.renameRoom(ALICE, id, "den"), ["den", "admin", "admin"]],
+      [() => other.chat.removeMember(ALICE, id, "bob"), ["den", "none", "none"]],
+      [() => other.chat.deleteRoom(ALICE, id), [undefined, undefined, undefined]],
+    ] as const;
+    for (const [change, after] of changes) {
+      assert.equal(owner.node.rooms.has(id), false);
+      await roles();
+      await other.run<unknown>(change());
+      assert.deepEqual(await roles(), after);
+      await a.clock.advance(ASLEEP_MS);
+      assert.deepEqual(await roles(), after);
+    }
+  }
+});
+
+test("What an earlier owner stores late is in the next list at the new owner, once the bus has said so.", async () => {
+  const { a, b } = await twoNodes(IDLE);
+  const id = await roomAt(a, "private", "alice", ["bob"]);
+  const alice = a.connect("alice");
+  a.faults.archiveAway = true;
+  alice.send(id, "late", { level: "accepted" });
+  await a.clock.advance(50);
+  // The hot log forgets it, so that the new owner cannot know.
+  a.hub.wipe();
+  await handOver(id, a, b);
+  const before = await listed(b, BOB, id);
+  assert.deepEqual([b.node.rooms.has(id), before?.headOffset, before?.unread], [false, 2, 0]);
+  const rememberedMs = a.clock.monotonic();
+  a.faults.archiveAway = false;
+  while ((await a.log(id)).length < 3) await a.clock.advance(10);
+  await a.clock.advance(10);
+  assert.ok(a.clock.monotonic() - rememberedMs < LOOKUP_MS);
+  assert.equal(b.node.rooms.has(id), false);
+  const after = await listed(b, BOB, id);
+  assert.equal(Buffer.from(after?.lastMessage?.entry.body ?? []).toString(), "late");
+  assert.deepEqual([after?.headOffset, after?.unread], [3, 1]);
+});
+
+test("A read marker that an earlier owner writes late is in the next list at the new owner.", async () => {
+  const { a, b } = await twoNodes({ limits: { ...IDLE.limits, markerFlushMs: 8_000 } });
+  const id = await roomAt(a, "private", "alice", ["bob"]);
+  await a.run(a.chat.post(ALICE, id, message("hello")));
+  await a.run(a.node.mark(id, "bob", { kind: "read", offset: 3 }));
+  await handOver(id, a, b);
+  // Asleep at the new owner, and a look of it that is young when the marker is written.
+  await a.clock.advance(5_000);
+  assert.equal(b.node.rooms.has(id), false);
+  assert.equal((await listed(b, BOB, id))?.unread, 1);
+  const rememberedMs = a.clock.monotonic();
+  while (a.node.markers.pending > 0) await a.clock.advance(10);
+  await a.clock.advance(10);
+  assert.ok(a.clock.monotonic() - rememberedMs < LOOKUP_MS);
+  assert.deepEqual([b.node.rooms.has(id), (await listed(b, BOB, id))?.unread], [false, 0]);
+});
 
 test("A look that is stale grants nothing: who was removed is refused everywhere, whatever is remembered.", async () => {
   const { a, b } = await twoNodes(IDLE);

@@ -15,6 +15,8 @@ export interface MarkersOptions {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly log: Log;
+  /** Told of the rooms whose markers are durable now. */
+  readonly written: (rooms: ReadonlySet<string>) => void;
 }
 
 /** The markers of a node's rooms that are not yet written. */
@@ -76,7 +78,8 @@ export class Markers {
     if (this.#waiting.size === 0) return;
     this.#leaving = this.#waiting;
     this.#waiting = new Map();
-    this.#inFlight = this.#options.archive.mark([...this.#leaving.values()]);
+    const leaving = [...this.#leaving.values()];
+    this.#inFlight = this.#options.archive.mark(leaving);
     try {
       await this.#inFlight;
     } catch (error) {
@@ -86,6 +89,7 @@ export class Markers {
       this.#inFlight = undefined;
       this.#leaving = new Map();
     }
+    this.#options.written(new Set(leaving.map(({ room }) => room)));
   }
 
   /** A user's markers in a room, what waits to be written included. */

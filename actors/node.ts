@@ -113,7 +113,7 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
     this.limits = options.limits;
     this.log = options.log;
     this.writer = new Writer(options);
-    this.markers = new Markers(options);
+    this.markers = new Markers({ ...options, written: (rooms) => this.lookups.written(rooms) });
     this.speaker = new Speaker({ bus: this.bus, clock: this.clock, limits: this.limits, counters: this.counters });
     this.awake = new Rooms(this, options.shards);
     this.shards = this.awake.shards;
@@ -215,14 +215,6 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
 
   edgeKey(): string {
     return this.posts.edgeKey();
-  }
-
-  get makeDirect(): Posts["makeDirect"] {
-    return this.posts.makeDirect;
-  }
-
-  set makeDirect(make: Posts["makeDirect"]) {
-    this.posts.makeDirect = make;
   }
 
   postPrivate(between: { from: Claims; to: string }, item: Posting): void {
@@ -362,6 +354,8 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
         return this.cluster.onFarewell(notice);
       case "dissolved":
         return this.audiences.dissolve(notice.room);
+      case "changed":
+        return this.lookups.changed(notice.rooms);
       case "online":
       case "offline":
         return this.online.onNotice(notice);

@@ -10,12 +10,13 @@ import type { ArchivedEntry } from "./entry.ts";
 import type { ReactionChange } from "./fate.ts";
 import { type FirstMembers, Lobby, type LobbyHost, type LobbyRooms } from "./lobby.ts";
 import type { ChatService } from "./messages.ts";
+import type { Posts } from "./posts.ts";
 
 /** What the routed chat needs of its node. */
 export interface RoutedHost extends OwnerHost, LobbyHost {
   readonly services: Services;
-  /** How a direct room is made. */
-  makeDirect: ((from: { id: string; name: string }, to: string) => Promise<string>) | undefined;
+  /** Told how a direct room is made. */
+  readonly posts: Pick<Posts, "makeDirect">;
 }
 
 /** How long an owner may take for its part of a list, ms; then the archive says it. */
@@ -63,7 +64,7 @@ export class RoutedChat implements Chat, LobbyRooms {
     this.#host = host;
     this.#local = local;
     this.#lobby = new Lobby(host, this, local.newId);
-    host.makeDirect = (from, to) => this.#lobby.direct(from, to);
+    host.posts.makeDirect = (from, to) => this.#lobby.direct(from, to);
     host.services.offer(this.#services());
   }
 

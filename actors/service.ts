@@ -26,7 +26,7 @@ export class RoomService implements LobbyRooms {
     this.node = node;
     this.newId = newId;
     this.#lobby = new Lobby(node, this, newId);
-    node.makeDirect = (from, to) => this.#lobby.direct(from, to);
+    node.posts.makeDirect = (from, to) => this.#lobby.direct(from, to);
   }
 
   get archive(): Archive {

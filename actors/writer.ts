@@ -131,6 +131,23 @@ export class Writer {
     return oldest === Number.POSITIVE_INFINITY ? 0 : this.#options.clock.monotonic() - oldest;
   }
 
+  /** The rooms, at most so many, whose entries have waited the longest; each once, the longest wait first. */
+  longestWaiting(most: number): string[] {
+    const since = new Map<string, number>();
+    for (const lane of this.#lanes) {
+      let found = 0;
+      for (const { posting } of lane.waiting()) {
+        if (found === most) break;
+        const { room } = posting.entry as Entry;
+        if (since.has(room)) continue;
+        since.set(room, posting.decidedAt);
+        found++;
+      }
+    }
+    const rooms = [...since].sort(([, a], [, b]) => a - b).slice(0, most);
+    return rooms.map(([room]) => room);
+  }
+
   /** Resolves when nothing reserved is left unstored. */
   async flushed(): Promise<void> {
     for (const lane of this.#lanes) lane.hurry();
@@ -146,6 +163,8 @@ class Lane {
   #queue: Job[] = [];
   #at = 0;
   #inFlight = false;
+  /** The batch in flight; empty when none is. */
+  #leaving: readonly Job[] = [];
   #timer: Timer | undefined;
   #timerUrgent = false;
 
@@ -162,7 +181,14 @@ class Lane {
   }
 
   oldestAt(): number {
-    return this.#queue[this.#at]?.posting.decidedAt ?? Number.POSITIVE_INFINITY;
+    const oldest = this.#leaving[0] ?? this.#queue[this.#at];
+    return oldest?.posting.decidedAt ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** What is not stored yet, in the order in which it came. */
+  *waiting(): Generator<Job> {
+    yield* this.#leaving;
+    for (let i = this.#at; i < this.#queue.length; i++) yield this.#queue[i] as Job;
   }
 
   hurry(): void {
@@ -183,10 +209,12 @@ class Lane {
     this.#timer = undefined;
     this.#inFlight = true;
     const jobs = this.#collect();
+    this.#leaving = jobs;
     this.#store(jobs)
       .catch((error: unknown) => this.#options.log.error({ err: error }, "the writer met a fault of its own"))
       .finally(() => {
         this.#inFlight = false;
+        this.#leaving = [];
         const waiting = this.#queue.length - this.#at;
         if (waiting >= EAGER_ENTRIES) this.#leave();
         else if (waiting > 0) this.#schedule(this.#queue.some((job) => job.urgent));

@@ -2,6 +2,7 @@
 import type { PerCode } from "../actors/counters.ts";
 import type { Node } from "../actors/node.ts";
 import type { Family, Sample } from "../ops/metrics.ts";
+import { RoomOffsets } from "./families.rooms.ts";
 import type { NativeFanout } from "./fanout.ts";
 import type { StoreStats } from "./guard.stats.ts";
 
@@ -36,6 +37,7 @@ export function metricFamilies(sources: MetricSources): readonly Family[] {
     ...processFamilies(sources),
     ...trafficFamilies(sources),
     ...storeFamilies(sources),
+    ...roomFamilies(new RoomOffsets(sources.node)),
     ...callFamilies(sources),
     ...clusterFamilies(sources),
   ];
@@ -178,6 +180,27 @@ function storeFamilies({ node, hashesWaiting, embedded }: MetricSources): readon
         for (const shard of node.shards) states.set(shard.state, (states.get(shard.state) ?? 0) + 1);
         return perWord(states);
       },
+    },
+  ];
+}
+
+/** How far a few rooms are, and how far of that is stored. */
+function roomFamilies(offsets: RoomOffsets): readonly Family[] {
+  return [
+    {
+      name: "confab_room_stored_offset",
+      help: "The last stored offset, of the rooms that wait longest for the store and then of the busiest.",
+      type: "gauge",
+      labels: ["room"],
+      read: () => offsets.look().map(({ room, stored }) => ({ labels: [room], value: stored })),
+    },
+    {
+      name: "confab_room_accepted_offset",
+      help: "The last accepted offset of the same rooms.",
+      type: "gauge",
+      labels: ["room"],
+      // Read after the stored ones of the same scrape.
+      read: () => offsets.last.map(({ room, accepted }) => ({ labels: [room], value: accepted })),
     },
   ];
 }

@@ -9,8 +9,10 @@ import { type TestContext, test } from "node:test";
 import {
   call,
   eventually,
+  must,
   type Server,
   type ServerOptions,
+  signToken,
   spawnServer,
   startServer,
   tokenFor,
@@ -264,4 +266,20 @@ test("On a full disk SENDs are refused by a code, readiness says so, receipted o
     history.map((_, at) => at + 1),
   );
   assert.equal(history.at(-1)?.id, healed.headers["message-id"]);
+});
+
+test("On every interface, IPv6 ones included, administrators see an IPv4 client by its own address.", async (t) => {
+  const server = await running(t, { env: { HOST: "::" } });
+  const client = await connected(server, "seen");
+  const token = signToken({ sub: "boss", groups: ["confab-admin"] });
+  const { items } = await must<{ items: readonly { user: string; address: string }[] }>(
+    server,
+    "GET /api/admin/connections",
+    { token },
+  );
+  assert.deepEqual(
+    items.map(({ user, address }) => [user, address]),
+    [["seen", "127.0.0.1"]],
+  );
+  await client.disconnect();
 });
