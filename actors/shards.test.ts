@@ -145,3 +145,28 @@ test("While the archive is away a shard that lost its hot log waits, and its roo
   assert.ok(alice.receiptOf(receipt));
   assert.deepEqual(alice.heard("log"), ["member", "joins", "waits"]);
 });
+
+test("What is decided while something is shown leaves with what the turn after it brings, in one append.", async () => {
+  const { stage, alice } = await scene();
+  const appended: string[][] = [];
+  const bus = stage.node.bus as { append: Bus["append"] };
+  const own = bus.append;
+  let answer = (): void => assert.fail("nothing was appended");
+  bus.append = async (shard, term, packs) => {
+    appended.push(packs.flatMap(({ entries }) => entries.map(({ body }) => new TextDecoder().decode(body))));
+    if (appended.length === 1) await new Promise<void>((resolve) => (answer = resolve));
+    return own(shard, term, packs);
+  };
+  alice.send("general", "one");
+  await stage.clock.turn();
+  alice.send("general", "while it is on its way");
+  alice.onHear = () => {
+    alice.onHear = undefined;
+    alice.send("general", "as it is shown");
+    stage.clock.endOfTurn(() => queueMicrotask(() => alice.send("general", "after it was written")));
+  };
+  answer();
+  await stage.clock.advance(100);
+  assert.deepEqual(appended, [["one"], ["while it is on its way", "as it is shown", "after it was written"]]);
+  assert.deepEqual(alice.heard("log").slice(2), appended.flat());
+});

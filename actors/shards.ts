@@ -70,6 +70,8 @@ export class Shard implements RoomShard {
   /** Heads of the rooms that were open here under the term before this one, and whole. */
   readonly #known = new KnownHeads();
   #turn: Room[] = [];
+  /** Something was shown in this turn: what is decided in it leaves with what the next turn brings. */
+  #shown = false;
   readonly #appends: Appends;
   /** Resolves when the shard is owned; replaced while it is owned again. */
   ready: Promise<void>;
@@ -272,7 +274,7 @@ export class Shard implements RoomShard {
 
   touch(room: Room): void {
     this.#turn.push(room);
-    if (this.#turn.length === 1 && !this.#appends.busy) this.#host.flushSoon(this);
+    if (this.#turn.length === 1 && !this.#appends.busy && !this.#shown) this.#host.flushSoon(this);
   }
 
   /** Sends what was decided to the hot log. */
@@ -288,11 +290,25 @@ export class Shard implements RoomShard {
       const now = term === this.term;
       return this.#restart(sent, now ? { why: `an append was ${answer}`, lossy: answer === "lost" } : undefined);
     }
+    // A hot log that answers at once leaves no time in which anything could gather.
+    if (!this.#host.bus.appendNow) this.#gather();
     const faulty = show(this.#host, packs, sent);
     for (const { room } of sent) if (room.status === "closed" && room.pending > 0) this.#settling.set(room.id, room);
     // The writer has nothing of these: their next opening finds them in the hot log.
     if (faulty.length > 0) this.#restart(faulty, undefined);
-    if (this.#turn.length > 0) this.#host.flushSoon(this);
+  }
+
+  /**
+   * What is shown is written to its receivers at the end of this turn, which may take long. What is decided until
+   * then leaves after it, with all that comes meanwhile: sent at once it would be answered by then, and cost each
+   * receiver a write of its own; and as what is said in answer to the two comes apart, they would stay apart.
+   */
+  #gather(): void {
+    this.#shown = true;
+    this.#host.clock.endOfTurn(() => {
+      this.#shown = false;
+      if (this.#turn.length > 0) this.#host.flushSoon(this);
+    });
   }
 
   lost(term: number, why: string): void {
