@@ -131,6 +131,21 @@ test("A large batch leaves with the turn that brought it; a smaller one waits fo
   assert.equal(stage.node.writer.batches, before + 1);
 });
 
+test("As many that nobody waits for go on waiting, until somebody waits for one more.", async () => {
+  const stage = await Stage.open();
+  const alice = stage.connect("alice");
+  alice.send("general", "joins");
+  await stage.clock.advance(100);
+  const before = stage.node.writer.batches;
+  for (let i = 0; i < 100; i++) alice.send("general", `m${i}`, { level: "accepted" });
+  await stage.clock.turn();
+  assert.equal(stage.node.writer.batches, before);
+  const urgent = alice.send("general", "somebody waits");
+  await stage.clock.turn();
+  assert.equal(stage.node.writer.batches, before + 1);
+  assert.equal(alice.receiptOf(urgent)?.entry?.offset, 103);
+});
+
 type Insert = Archive["insert"];
 
 /** A room with `count` SENDs of one turn into an archive that inserts as told; counts what it was asked. */

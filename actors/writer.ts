@@ -32,8 +32,10 @@ export interface Job {
   readonly urgent: boolean;
 }
 
-/** So many entries leave at once, whoever waits for them: their share of a commit's cost is small. */
+/** So many entries leave at once when somebody waits for one of them: their share of a commit's cost is small. */
 const EAGER_ENTRIES = 64;
+/** So many leave at once when nobody does: a batch costs about as much as ten entries, and these may as well wait. */
+const EAGER_ENTRIES_IDLE = 256;
 
 /** First and longest pause between tries of a batch, ms; doubles in between, with jitter. */
 const RETRY_MS = { first: 50, longest: 1_000 } as const;
@@ -167,6 +169,10 @@ class Lane {
   #leaving: readonly Job[] = [];
   #timer: Timer | undefined;
   #timerUrgent = false;
+  /** Somebody waits for one of those in the queue. */
+  #urgent = false;
+  /** A batch leaves once this turn has brought what it brings. */
+  #hurrying = false;
 
   constructor(writer: Writer, options: WriterOptions) {
     this.#writer = writer;
@@ -174,10 +180,13 @@ class Lane {
   }
 
   add(job: Job): void {
-    const waiting = this.#queue.push(job) - this.#at;
+    this.#queue.push(job);
+    this.#urgent ||= job.urgent;
+    if (this.#inFlight || this.#hurrying) return;
+    if (!this.#enough) return this.#schedule();
     // After all that this turn brings: a commit of so many gains nothing by waiting for more.
-    if (waiting === EAGER_ENTRIES && !this.#inFlight) queueMicrotask(() => this.hurry());
-    else this.#schedule(job.urgent);
+    this.#hurrying = true;
+    queueMicrotask(() => this.hurry());
   }
 
   oldestAt(): number {
@@ -192,11 +201,18 @@ class Lane {
   }
 
   hurry(): void {
+    this.#hurrying = false;
     if (!this.#inFlight && this.#at < this.#queue.length) this.#leave();
   }
 
-  #schedule(urgent: boolean): void {
-    if (this.#inFlight || (this.#timer && (this.#timerUrgent || !urgent))) return;
+  /** Whether so many wait that more would not make their batch cheaper. */
+  get #enough(): boolean {
+    return this.#queue.length - this.#at >= (this.#urgent ? EAGER_ENTRIES : EAGER_ENTRIES_IDLE);
+  }
+
+  #schedule(): void {
+    const urgent = this.#urgent;
+    if (this.#timer && (this.#timerUrgent || !urgent)) return;
     const { clock, limits } = this.#options;
     if (this.#timer) clock.cancel(this.#timer);
     this.#timerUrgent = urgent;
@@ -215,9 +231,8 @@ class Lane {
       .finally(() => {
         this.#inFlight = false;
         this.#leaving = [];
-        const waiting = this.#queue.length - this.#at;
-        if (waiting >= EAGER_ENTRIES) this.#leave();
-        else if (waiting > 0) this.#schedule(this.#queue.some((job) => job.urgent));
+        if (this.#enough) this.#leave();
+        else if (this.#at < this.#queue.length) this.#schedule();
       });
   }
 
@@ -243,6 +258,7 @@ class Lane {
       this.#at++;
     }
     const jobs = this.#queue.slice(start, this.#at);
+    this.#urgent = this.#queue.some((job, at) => at >= this.#at && job.urgent);
     if (this.#at === this.#queue.length) {
       this.#queue = [];
       this.#at = 0;
