@@ -159,3 +159,20 @@ export class Crowd {
     };
   }
 }
+
+/** Rounds of a warm-up, and seconds of each. */
+const WARM_ROUNDS = { full: 10, quick: 1, seconds: 2 } as const;
+
+/**
+ * Loads servers in turns until what they do once a turn is compiled, too, as in a server that runs for days. Waits
+ * for `ready` before each round.
+ */
+export async function warmUp(crowds: readonly Crowd[], quick: boolean, ready?: () => Promise<void>): Promise<void> {
+  const { seconds } = WARM_ROUNDS;
+  for (let round = quick ? WARM_ROUNDS.quick : WARM_ROUNDS.full; round > 0; round -= 1) {
+    for (const crowd of crowds) {
+      await ready?.();
+      await crowd.run({ until: "returned", bodyBytes: BODY_BYTES, window: 16, warmSeconds: 0, seconds });
+    }
+  }
+}

@@ -4,7 +4,7 @@
  */
 import { reasonOf, unmeasured } from "../bars.ts";
 import { compare, compareLatency } from "../compare.ts";
-import { Crowd, ROOM_OF_1000, SUBSCRIBERS } from "../crowd.ts";
+import { Crowd, ROOM_OF_1000, SUBSCRIBERS, warmUp } from "../crowd.ts";
 import type { Figure } from "../report.ts";
 import { startBare, startConfab } from "../targets.ts";
 import type { Options, Scenario } from "./scenario.ts";
@@ -20,11 +20,12 @@ async function run({ quick, progress }: Options): Promise<Figure[]> {
   progress(`fanout: opening ${SUBSCRIBERS} connections each`);
   const confab = new Crowd(await startConfab(), ROOM_OF_1000);
   await confab.open();
-  // Warms the server up, and shows how long its frames are.
+  // Shows how long its frames are.
   const first = await confab.run({ ...common, window: 16, warmSeconds: 0, seconds: 1 });
   const bare = new Crowd(await startBare(first.tally.messageBytes, 0), ROOM_OF_1000);
   await bare.open();
-  await bare.run({ ...common, window: 16, warmSeconds: 0, seconds: 1 });
+  progress("fanout: warming both up");
+  await warmUp([confab, bare], quick);
   const figures: Figure[] = [];
   for (const window of WINDOWS) {
     progress(`fanout: window ${window}`);

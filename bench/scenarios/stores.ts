@@ -5,7 +5,16 @@
 import { owed, part, reasonOf } from "../bars.ts";
 import type { Pace, Paced } from "../client/messages.ts";
 import { type Comparison, compare, cost, factsOf, faultsAtRate, versus, versusP99 } from "../compare.ts";
-import { atRate, Crowd, type CrowdShape, type Outcome, ROOM_OF_1000, SUBSCRIBERS, type Wish } from "../crowd.ts";
+import {
+  atRate,
+  Crowd,
+  type CrowdShape,
+  type Outcome,
+  ROOM_OF_1000,
+  SUBSCRIBERS,
+  type Wish,
+  warmUp,
+} from "../crowd.ts";
 import { type Figure, median } from "../report.ts";
 import { allStored, onStores, type SharedStores } from "../stores.ts";
 import { startBare, startConfab, type Target } from "../targets.ts";
@@ -91,7 +100,8 @@ async function fanout(crowd: Crowd, { quick, progress }: Options): Promise<Figur
   const first = await crowd.run({ ...common, window: 16, warmSeconds: 0, seconds: 1 });
   const bare = new Crowd(await startBare(first.tally.messageBytes, 0), ROOM_OF_1000);
   await bare.open();
-  await bare.run({ ...common, window: 16, warmSeconds: 0, seconds: 1 });
+  progress(`${NAME}: warming both up`);
+  await warmUp([crowd, bare], quick, () => allStored(crowd.target));
   const figures: Figure[] = [];
   for (const { window, publishersPerRoom } of FAN_OUTS) {
     const name = `fan-out, window ${window}${publishersPerRoom > 1 ? `, ${publishersPerRoom} publishers` : ""}`;
