@@ -6,12 +6,18 @@ import { addressText } from "./http.request.ts";
 import { bearerToken } from "./stomp/commands.ts";
 import { Session } from "./stomp/session.ts";
 
-/** What a handshake leaves for the session. */
-interface Handshake {
+/** What a handshake leaves for the session, and then the session. */
+interface Seat {
   /** The client's address as trusted proxies say it; undefined where the socket's own is meant. */
   readonly address: string | undefined;
-  readonly token: string | undefined;
+  /** Until the session has it. */
+  token: string | undefined;
   session: Session | undefined;
+}
+
+/** What a socket has: one thing, as the WebSocket layer copies each of them to the socket by its name. */
+interface Holder {
+  readonly seat: Seat;
 }
 
 /** What the WebSocket side needs. */
@@ -33,7 +39,7 @@ const IDLE_S = 120;
 export function serveSockets(app: uWS.TemplatedApp, options: SocketOptions): void {
   const { edge } = options;
   const { limits, counters } = edge.node;
-  app.ws<Handshake>("/ws/chat", {
+  app.ws<Holder>("/ws/chat", {
     compression: uWS.DISABLED,
     // Larger messages are ended by the WebSocket layer without ERROR (design 3).
     maxPayloadLength: limits.bodyBytes + limits.frameOverheadBytes,
@@ -43,19 +49,20 @@ export function serveSockets(app: uWS.TemplatedApp, options: SocketOptions): voi
     closeOnBackpressureLimit: 1,
     upgrade: (response, request, context) => upgrade({ response, request, context }, options),
     open: (ws) => {
-      const data = ws.getUserData();
-      const session = new Session(edge, ws as uWS.WebSocket<unknown>, data.address);
-      session.connection.handshakeToken = data.token;
-      data.session = session;
+      const { seat } = ws.getUserData();
+      const session = new Session(edge, ws as uWS.WebSocket<unknown>, seat.address);
+      session.connection.handshakeToken = seat.token;
+      seat.token = undefined;
+      seat.session = session;
     },
-    message: (ws, message) => ws.getUserData().session?.receive(Buffer.from(message)),
+    message: (ws, message) => ws.getUserData().seat.session?.receive(Buffer.from(message)),
     pong: (ws) => {
-      const { session } = ws.getUserData();
+      const { session } = ws.getUserData().seat;
       if (session) session.connection.seenAt = edge.node.clock.monotonic();
     },
-    drain: (ws) => ws.getUserData().session?.drain(),
+    drain: (ws) => ws.getUserData().seat.session?.drain(),
     dropped: (ws) => {
-      const { session } = ws.getUserData();
+      const { session } = ws.getUserData().seat;
       if (!session || session.slow) return;
       session.slow = true;
       counters.slowCloses++;
@@ -66,7 +73,7 @@ export function serveSockets(app: uWS.TemplatedApp, options: SocketOptions): voi
     },
     close: (ws, code) => {
       countCode(counters.closes, String(code));
-      ws.getUserData().session?.closed();
+      ws.getUserData().seat.session?.closed();
     },
   });
 }
@@ -99,9 +106,8 @@ function upgrade({ response, request, context }: Upgrade, options: SocketOptions
   const forwarded = request.getHeader("x-forwarded-for");
   const address =
     forwarded === "" ? undefined : options.addressOf(addressText(response.getRemoteAddressAsText()), forwarded);
-  const data: Handshake = { address, token: token || undefined, session: undefined };
-  response.upgrade(
-    data,
+  response.upgrade<Holder>(
+    { seat: { address, token: token || undefined, session: undefined } },
     request.getHeader("sec-websocket-key"),
     protocol,
     request.getHeader("sec-websocket-extensions"),
