@@ -35,7 +35,7 @@ async function run({ quick, progress }: Options): Promise<Figure[]> {
         name: `window ${window}`,
         unit: "deliveries/s",
         run: { ...common, window, warmSeconds: quick ? 0.3 : 0.5, seconds: quick ? 1 : 2 },
-        rounds: quick ? 3 : 7,
+        rounds: quick ? 3 : 11,
         weight: SUBSCRIBERS,
       }),
     );
