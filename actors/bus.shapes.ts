@@ -72,7 +72,13 @@ const NOTICES: Kinds<Notice> = {
   ),
   farewell: guardOf<NoticeOf<"farewell">>()(Type.Object({ kind: Type.Literal("farewell"), node: text })),
   dissolved: guardOf<NoticeOf<"dissolved">>()(Type.Object({ kind: Type.Literal("dissolved"), room })),
-  changed: guardOf<NoticeOf<"changed">>()(Type.Object({ kind: Type.Literal("changed"), rooms: Type.Array(room) })),
+  changed: guardOf<NoticeOf<"changed">>()(
+    Type.Object({
+      kind: Type.Literal("changed"),
+      what: Type.Union([Type.Literal("entries"), Type.Literal("markers")]),
+      rooms: Type.Array(room),
+    }),
+  ),
   offline: guardOf<NoticeOf<"offline">>()(Type.Object({ kind: Type.Literal("offline"), node: text, users })),
   online: guardOf<NoticeOf<"online">>()(Type.Object({ kind: Type.Literal("online"), node: text, users })),
 };

@@ -66,7 +66,7 @@ export type Notice =
   | { readonly kind: "farewell"; readonly node: string }
   | { readonly kind: "dissolved"; readonly room: string }
   /** What is stored of rooms was changed by a node that does not own them now: what was read of them is old. */
-  | { readonly kind: "changed"; readonly rooms: readonly string[] }
+  | { readonly kind: "changed"; readonly what: "entries" | "markers"; readonly rooms: readonly string[] }
   /** Users whose last connection at `node` ended, or of whom it is not known: who has one says `online`. */
   | { readonly kind: "offline"; readonly node: string; readonly users: readonly string[] }
   | { readonly kind: "online"; readonly node: string; readonly users: readonly string[] };

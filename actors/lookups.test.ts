@@ -46,8 +46,7 @@ function looking() {
     archive.reads++;
     return { room, user, read: 0, readCount: 0, delivered: 0 };
   };
-  const around = { bus: { notify() {} }, shardOf: () => shard, owns: () => shard.holds };
-  const lookups = new Lookups({ archive, clock, rooms, markers: { of }, ...around });
+  const lookups = new Lookups({ archive, clock, rooms, markers: { of }, shardOf: () => shard });
   const look = async (): Promise<number> => {
     const before = archive.reads;
     await Promise.all([lookups.logEnd("r"), lookups.member("r", "u"), lookups.marker("r", "u")]);

@@ -9,13 +9,12 @@
  *
  * Only the room's owner writes its log, members and marks, and while the room sleeps not even it. So what is
  * remembered holds while the room sleeps and this node holds the shard under the same term, which is what the bus
- * and the locks tell of it. What an earlier owner may still write it says over the bus (`changed`), at which it is
+ * and the locks tell of it. What an earlier owner may still write it says over the bus (`late.ts`), at which it is
  * forgotten here; where that word is lost, when its short life ends.
  */
 import { LRUCache } from "lru-cache";
 import { reachesEnd } from "./archive.page.ts";
 import type { Archive, Head, MarkerRecord, MemberRecord } from "./archive.ts";
-import type { Bus } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 import { type ArchivedEntry, entryBytes } from "./entry.ts";
 import type { Markers } from "./markers.ts";
@@ -31,14 +30,11 @@ export interface LogEnd {
 /** What the lookups need of the node. */
 export interface LookupsHost {
   readonly archive: Archive;
-  readonly bus: Pick<Bus, "notify">;
   readonly clock: Clock;
   readonly markers: Pick<Markers, "of">;
   /** Rooms that are awake. */
   readonly rooms: ReadonlyMap<string, unknown>;
   shardOf(room: string): { readonly holds: boolean; readonly term: number };
-  /** Whether the room lives on this node. */
-  owns(room: string): boolean;
 }
 
 /** How long a look is believed, ms: for what an earlier owner still stores after its shard was taken over. */
@@ -118,20 +114,9 @@ export class Lookups {
     return undefined;
   }
 
-  /** The room was awake: what was known of it before is over. */
+  /** The room was awake, or another node wrote to it: what was known of it before is over. */
   forget(room: string): void {
     this.#looks.delete(room);
-  }
-
-  /** Another node wrote to the rooms: the same. */
-  changed(rooms: readonly string[]): void {
-    for (const room of rooms) this.forget(room);
-  }
-
-  /** This node wrote to the rooms: tells those who own one of them now, and may remember what is old. */
-  written(rooms: ReadonlySet<string>): void {
-    const others = [...rooms].filter((room) => !this.#host.owns(room));
-    if (others.length > 0) this.#host.bus.notify({ kind: "changed", rooms: others });
   }
 
   #once<T>(about: { room: string; user: string; in: LRUCache<string, Seen<T>> }, read: () => Promise<T>): Promise<T> {

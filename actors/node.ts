@@ -19,6 +19,7 @@ import { type Entry, shardOf } from "./entry.ts";
 import { Guests } from "./guests.ts";
 import type { Claims } from "./identity.ts";
 import { Landings } from "./landings.ts";
+import { LateWrites } from "./late.ts";
 import type { Leases } from "./leases.ts";
 import type { Limits } from "./limits.ts";
 import { Lines } from "./lines.ts";
@@ -81,6 +82,7 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
   readonly writer: Writer;
   readonly markers: Markers;
   readonly lookups: Lookups;
+  readonly late: LateWrites;
   readonly speaker: Speaker;
   readonly registry: Registry;
   readonly online: OnlineWatch;
@@ -113,7 +115,8 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
     this.limits = options.limits;
     this.log = options.log;
     this.writer = new Writer(options);
-    this.markers = new Markers({ ...options, written: (rooms) => this.lookups.written(rooms) });
+    this.late = new LateWrites(this);
+    this.markers = new Markers({ ...options, written: (rooms) => this.late.marked(rooms) });
     this.speaker = new Speaker({ bus: this.bus, clock: this.clock, limits: this.limits, counters: this.counters });
     this.awake = new Rooms(this, options.shards);
     this.shards = this.awake.shards;
@@ -355,7 +358,7 @@ export class Node implements AudiencesHost, ResumeHost, BusReceiver, ClusterHost
       case "dissolved":
         return this.audiences.dissolve(notice.room);
       case "changed":
-        return this.lookups.changed(notice.rooms);
+        return this.late.onNotice(notice);
       case "online":
       case "offline":
         return this.online.onNotice(notice);

@@ -4,6 +4,7 @@ import type { Counters } from "./counters.ts";
 import type { DuplicatesHost } from "./duplicates.ts";
 import type { Position } from "./entry.ts";
 import type { Foresight } from "./foresight.ts";
+import type { LateWrites } from "./late.ts";
 import type { Log } from "./log.ts";
 import type { Markers } from "./markers.ts";
 import type { RoomMarks } from "./marks.ts";
@@ -19,6 +20,8 @@ export interface RoomHost extends DuplicatesHost {
   readonly log: Log;
   readonly markers: Markers;
   readonly counters: Counters;
+  /** Told of what is stored of a room that is closed. */
+  readonly late: Pick<LateWrites, "stored">;
   /** What was read of rooms before they came here. */
   readonly foresight: Foresight;
   /** A fresh key for an entry that no client named (rule 8). */

@@ -99,7 +99,7 @@ export class RoomSettling implements Stored {
     if (this.#room.status === "open") {
       marks.stored(state.stored.offset);
       this.#duplicates.prune(state);
-    } else this.#room.host.bus.notify({ kind: "changed", rooms: [this.#room.id] });
+    } else this.#room.host.late.stored(this.#room.id);
     this.#trim();
   }
 

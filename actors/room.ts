@@ -36,6 +36,8 @@ export class Room {
   status: "opening" | "open" | "closed" = "opening";
   /** Monotonic ms of the last thing that happened here. */
   usedAt: number;
+  /** The last accepted offset at the latest look of the metrics, and before it that at its opening. */
+  seenOffset = 0;
   #state: RoomState | undefined;
   readonly #mailbox: Mailbox;
   readonly #duplicates: Duplicates;
@@ -83,6 +85,7 @@ export class Room {
     if (this.status === "closed") return;
     if (!opened) return this.#failed(new Refusal("room-not-found"));
     this.#state = opened.state;
+    this.seenOffset = opened.state.accepted.offset;
     this.#order.begin(opened);
     if (opened.window) this.#duplicates.begin(opened.window);
     this.status = "open";

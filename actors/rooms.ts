@@ -8,6 +8,7 @@ import { Refusal } from "./codes.ts";
 import type { Counters } from "./counters.ts";
 import { isRoomId, shardOf } from "./entry.ts";
 import { Foresight } from "./foresight.ts";
+import type { LateWrites } from "./late.ts";
 import type { Leases } from "./leases.ts";
 import type { Limits } from "./limits.ts";
 import type { Log } from "./log.ts";
@@ -43,6 +44,7 @@ export interface RoomsHost {
   readonly audiences: Audiences;
   readonly cluster: Cluster;
   readonly posts: Posts;
+  readonly late: LateWrites;
   /** A room is closed here: what other nodes said about it is forgotten. */
   forgotten(room: string): void;
 }
@@ -62,6 +64,7 @@ export class Rooms implements RoomHost, ShardHost {
   readonly counters: Counters;
   readonly writer: Writer;
   readonly markers: Markers;
+  readonly late: LateWrites;
   readonly windowBudget: WindowBudget = { bytes: 0 };
   readonly byId = new Map<string, Room>();
   readonly shards: readonly Shard[];
@@ -83,6 +86,7 @@ export class Rooms implements RoomHost, ShardHost {
     this.counters = host.counters;
     this.writer = host.writer;
     this.markers = host.markers;
+    this.late = host.late;
     this.foresight = new Foresight(host);
     this.shards = Array.from({ length: shards }, (_, id) => new Shard(id, this));
     const audiences = { has: (room: string) => host.audiences.has(room) };

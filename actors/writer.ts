@@ -162,6 +162,7 @@ export class Writer {
 class Lane {
   readonly #writer: Writer;
   readonly #options: WriterOptions;
+  readonly #enoughIdle: number;
   #queue: Job[] = [];
   #at = 0;
   #inFlight = false;
@@ -177,6 +178,9 @@ class Lane {
   constructor(writer: Writer, options: WriterOptions) {
     this.#writer = writer;
     this.#options = options;
+    const { batchEntries, pendingEntries } = options.limits;
+    // Small bounds are not filled by those that nobody waits for.
+    this.#enoughIdle = Math.min(EAGER_ENTRIES_IDLE, batchEntries, Math.ceil(pendingEntries / 2));
   }
 
   add(job: Job): void {
@@ -207,7 +211,7 @@ class Lane {
 
   /** Whether so many wait that more would not make their batch cheaper. */
   get #enough(): boolean {
-    return this.#queue.length - this.#at >= (this.#urgent ? EAGER_ENTRIES : EAGER_ENTRIES_IDLE);
+    return this.#queue.length - this.#at >= (this.#urgent ? EAGER_ENTRIES : this.#enoughIdle);
   }
 
   #schedule(): void {

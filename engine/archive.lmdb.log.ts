@@ -19,7 +19,7 @@ import { StoreFailure } from "../actors/codes.ts";
 import { type Entry, entryBytes } from "../actors/entry.ts";
 import { EntryPacker, offsetBytes, readOffset, unpackPlaced } from "./archive.lmdb.codec.ts";
 import { Generation, hasClientKey, indexOf, lowestIndex } from "./archive.lmdb.overlay.ts";
-import { type Part, partsOf } from "./archive.lmdb.parts.ts";
+import { nextOf, type Part, partsOf } from "./archive.lmdb.parts.ts";
 import { ABOVE, SettledEntries } from "./archive.lmdb.settled.ts";
 import type { LmdbStore, LmdbTable } from "./lmdb.ts";
 
@@ -321,16 +321,16 @@ export class EntryLogs {
 
   /** Writes entries in several transactions, at the pace of the inserts, so that no turn is long. */
   async #inSlices(
-    entries: readonly Entry[],
+    entries: Iterator<Entry>,
     write: (entry: Entry) => void,
     bytesOf: (entry: Entry) => number,
   ): Promise<void> {
     let before = this.#inserted;
-    for (let at = 0; at < entries.length && this.#open; ) {
+    for (;;) {
       const inserted = this.#inserted - before;
       before = this.#inserted;
-      const slice = entries.slice(at, at + Math.max(this.#limits.slice, inserted * SETTLE_PACE));
-      at += slice.length;
+      const slice = nextOf(entries, Math.max(this.#limits.slice, inserted * SETTLE_PACE));
+      if (slice.length === 0) return;
       for (const { entries: part, bytes } of partsOf(slice, bytesOf)) {
         if (!this.#open) return;
         await this.#store.write(() => part.forEach(write), { rows: part.length, bytes });

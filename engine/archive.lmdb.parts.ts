@@ -26,3 +26,14 @@ export function partsOf(entries: readonly Entry[], bytesOf: (entry: Entry) => nu
   if (from < entries.length) parts.push({ entries: from === 0 ? entries : entries.slice(from), bytes });
   return parts;
 }
+
+/** At most so many more of them. */
+export function nextOf(entries: Iterator<Entry>, most: number): Entry[] {
+  const taken: Entry[] = [];
+  while (taken.length < most) {
+    const { done, value } = entries.next();
+    if (done) break;
+    taken.push(value);
+  }
+  return taken;
+}

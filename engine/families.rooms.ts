@@ -20,15 +20,15 @@ interface Candidate {
   readonly grown: number;
 }
 
+/** As many times the rooms that are shown are kept until the best of them are chosen. */
+const SPARE = 4;
+
 /**
  * The rooms that are shown: at most `metricRooms` of those that live here; first those whose entries have waited the
  * longest for the store, then those with most entries since the look before.
  */
 export class RoomOffsets {
   readonly #node: Node;
-  /** Accepted offsets at the look before, of rooms that were in use then. */
-  #before: ReadonlyMap<string, number> = new Map();
-  #beforeMs = 0;
   /** What the last look found. */
   last: readonly RoomOffset[] = [];
 
@@ -50,29 +50,26 @@ export class RoomOffsets {
     return this.last;
   }
 
+  /** One pass over all rooms, of which few are kept; a room itself says how far it was at the look before. */
   #busiest(most: number): readonly Room[] {
-    const { rooms, clock } = this.#node;
-    const [before, sinceMs] = [this.#before, this.#beforeMs];
-    const used = new Map<string, number>();
-    const best: Candidate[] = [];
-    for (const room of rooms.values()) {
+    let best: Candidate[] = [];
+    /** Who is not above it is not among the best. */
+    let floor: Candidate | undefined;
+    for (const room of this.#node.rooms.values()) {
       if (room.status !== "open") continue;
       const { offset } = room.state.accepted;
-      // What was not in use has not grown, and costs nothing to remember.
-      const inUse = room.usedAt >= sinceMs;
-      if (inUse) used.set(room.id, offset);
-      const candidate = { room, grown: inUse ? offset - (before.get(room.id) ?? offset) : 0 };
-      const last = best[most - 1];
-      if (last !== undefined && !isBusier(candidate, last)) continue;
-      if (last !== undefined) best.pop();
-      best.splice(best.findLastIndex((other) => !isBusier(candidate, other)) + 1, 0, candidate);
+      const grown = offset - room.seenOffset;
+      if (grown !== 0) room.seenOffset = offset;
+      if (floor !== undefined && (grown < floor.grown || (grown === floor.grown && room.usedAt <= floor.room.usedAt)))
+        continue;
+      if (best.push({ room, grown }) < most * SPARE) continue;
+      best = best.sort(busierFirst).slice(0, most);
+      floor = best.at(-1);
     }
-    this.#before = used;
-    this.#beforeMs = clock.monotonic();
-    return best.map(({ room }) => room);
+    return best.sort(busierFirst).map(({ room }) => room);
   }
 }
 
-function isBusier(a: Candidate, b: Candidate): boolean {
-  return a.grown === b.grown ? a.room.usedAt > b.room.usedAt : a.grown > b.grown;
+function busierFirst(a: Candidate, b: Candidate): number {
+  return b.grown - a.grown || b.room.usedAt - a.room.usedAt;
 }

@@ -70,7 +70,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "two batches of one room in flight",
-    edits: [edit("writer", "if (this.#inFlight || (this.#timer &&", "if ((this.#timer &&")],
+    edits: [edit("writer", "if (this.#inFlight || this.#hurrying) return;", "if (this.#hurrying) return;")],
     runs: 30,
   },
   {

@@ -12,6 +12,13 @@ test("On 500 seeds, whatever befalls a cluster, every promise is kept.", async (
   }
 });
 
+/** A late batch that nobody was told of. */
+const BROKE_ONCE = [52_806];
+
+test("Seeds that are beyond those and broke a promise once keep them all.", async () => {
+  for (const seed of BROKE_ONCE) assert.equal((await simulate(seed)).breach, undefined, `seed ${seed}`);
+});
+
 test("The same seed has the same story, kept or not, and another seed another one.", async () => {
   const [first, again, other] = [
     await simulate(12, { story: true }),

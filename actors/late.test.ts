@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Notice } from "./bus.ts";
+import { SimulatedClock } from "./clock.ts";
+import { LateWrites } from "./late.ts";
+import { caller, message, type Stage } from "./node.fixture.ts";
+import type { Room } from "./room.ts";
+import { roomAt, twoNodes } from "./two.fixture.ts";
+
+const ALICE = caller("alice");
+
+/** Gives the shard of a room from its owner to another node, as a handover does. */
+async function handOver(room: string, from: Stage, to: Stage): Promise<void> {
+  const lock = await from.run(from.node.shardOf(room).letGo());
+  assert.equal(await from.run(to.node.shardOf(room).receive(lock ?? "")), true);
+  await from.clock.advance(10);
+}
+
+/** A room whose last message its first owner shows and cannot store, at its second owner, who does not know of it. */
+async function lateMessage() {
+  const { a, b } = await twoNodes({});
+  const id = await roomAt(a, "private", "alice", ["bob"]);
+  const alice = a.connect("alice");
+  a.faults.archiveAway = true;
+  alice.send(id, "late", { level: "accepted" });
+  await a.clock.advance(50);
+  a.hub.wipe();
+  await handOver(id, a, b);
+  const [bob, carl] = [b.connect("bob"), a.connect("alice")];
+  bob.subscribe("log", id, { id: "log" });
+  carl.subscribe("log", id, { id: "log" });
+  await a.clock.advance(100);
+  assert.equal(b.node.rooms.get(id)?.status, "open");
+  return { a, b, id, bob, carl };
+}
+
+test("What an earlier owner stores late is shown to all who listen, though nobody says anything more.", async () => {
+  const { a, b, id, bob, carl } = await lateMessage();
+  assert.deepEqual([bob.heard("log"), carl.heard("log")], [[], []]);
+  a.faults.archiveAway = false;
+  while ((await a.log(id)).length < 3) await a.clock.advance(10);
+  // Before anything else could have shown it: a poll, or another move of the shard.
+  await a.clock.advance(50);
+  assert.deepEqual([bob.heard("log"), carl.heard("log")], [["late"], ["late"]]);
+  assert.equal(b.node.rooms.get(id)?.state.accepted.offset, 3, "the owner goes on from there");
+});
+
+test("What is said after a late message comes after it, in one order for all.", async () => {
+  const { a, b, id, bob, carl } = await lateMessage();
+  a.faults.archiveAway = false;
+  while ((await a.log(id)).length < 3) await a.clock.advance(1);
+  await a.run(b.chat.post(ALICE, id, message("next")));
+  await a.clock.advance(500);
+  assert.deepEqual(
+    [bob.heard("log"), carl.heard("log")],
+    [
+      ["late", "next"],
+      ["late", "next"],
+    ],
+  );
+  const offsets = (await a.log(id)).map(({ offset }) => offset);
+  assert.deepEqual(offsets, [1, 2, 3, 4]);
+});
+
+/** The late writes of a node that owns the rooms whose names begin with `mine`. */
+function writing() {
+  const clock = new SimulatedClock();
+  const told: Extract<Notice, { kind: "changed" }>[] = [];
+  const forgotten: string[] = [];
+  const late = new LateWrites({
+    bus: { notify: (notice) => void (notice.kind === "changed" && told.push(notice)) },
+    clock,
+    lookups: { forget: (room) => void forgotten.push(room) },
+    audiences: { get: () => undefined },
+    rooms: new Map<string, Room>(),
+    owns: (room) => room.startsWith("mine"),
+  });
+  return { clock, late, told, forgotten };
+}
+
+test("All batches of a turn make one notice, in which no room stands twice, nor one that lives here.", async () => {
+  const { clock, late, told, forgotten } = writing();
+  for (const room of ["x", "x", "mine", "y"]) late.stored(room);
+  assert.deepEqual(told, []);
+  await clock.turn();
+  assert.deepEqual(told, [{ kind: "changed", what: "entries", rooms: ["x", "y"] }]);
+  assert.deepEqual(forgotten, ["x", "x", "mine", "y"]);
+  late.stored("mine");
+  await clock.turn();
+  assert.equal(told.length, 1);
+});
+
+test("The markers of very many rooms are told in several notices.", () => {
+  const { late, told } = writing();
+  const rooms = new Set(Array.from({ length: 2_500 }, (_, i) => `room-${i}`));
+  late.marked(rooms);
+  assert.deepEqual([told.length, new Set(told.flatMap((notice) => notice.rooms)).size], [3, 2_500]);
+  assert.ok(told.every(({ what }) => what === "markers"));
+});
