@@ -119,7 +119,7 @@ export const MUTATIONS: readonly Mutation[] = [
       ),
     ],
     kinds: "wipe,crash,loss",
-    runs: 500,
+    runs: 1_500,
   },
   {
     name: "a filled gap dropped by its term",
