@@ -129,3 +129,34 @@ test("A gap that was being filled when the last listener went says nothing to wh
   await stage.clock.advance(100);
   assert.deepEqual(client.heard("t"), ["second"]);
 });
+
+test("Who is stirred while a page without the news is being read reads once more.", async () => {
+  const { stage, client } = await behind(4);
+  const audience = stage.node.audiences.get("general");
+  const reading = new Latch();
+  once(stage.node.bus, "log", async () => {
+    await reading.opened;
+    return [];
+  });
+  once(stage.node.archive, "page", async () => []);
+  audience?.fill();
+  await stage.clock.advance(10);
+  audience?.stirred();
+  reading.open();
+  await stage.clock.advance(10);
+  assert.deepEqual(heardOf(client), [1, 2, 3, 4]);
+});
+
+test("Who is stirred before the owner's answer fetches from it on.", async () => {
+  const { stage } = await behind(2);
+  const { node } = stage;
+  const audience = node.audiences.of("elsewhere");
+  const entries = [1, 2].map((offset) => sampleEntry("elsewhere", offset, { term: 1, prevTerm: offset - 1 }));
+  await stage.store.insert(entries);
+  audience.stirred();
+  await stage.clock.advance(10);
+  assert.equal(node.counters.gaps, 0, "there is nothing to fetch from");
+  audience.grant({ offset: 1, term: 1 });
+  await stage.clock.advance(10);
+  assert.deepEqual([audience.position?.offset, node.counters.gaps], [2, 1]);
+});

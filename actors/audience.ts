@@ -239,6 +239,13 @@ export class Audience {
     this.#host.broken(this.room, head);
   }
 
+  /** Something may stand on the log that no pack tells of: it is fetched, now or from the owner's answer on. */
+  stirred(): void {
+    this.#missed = true;
+    if (this.position) this.fill();
+    else this.#early = Number.POSITIVE_INFINITY;
+  }
+
   /** Fetches what is missing; live packs are dropped meanwhile, as the fetch ends at the head. */
   fill(): void {
     if (this.#filling || this.#closed) return;

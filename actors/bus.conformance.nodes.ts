@@ -129,6 +129,7 @@ function owners(check: Check): void {
       { kind: "owner", node: "n1", shards: [[1, 2] as const, [255, 2 ** 40] as const] },
       { kind: "dissolved", room: "a" },
       { kind: "changed", what: "entries", rooms: ["a", "b"] },
+      { kind: "changed", what: "markers", rooms: ["a"] },
       { kind: "offline", node: "n1", users: ["alice", "bob"] },
       { kind: "online", node: "n1", users: [] },
     ] as const;

@@ -66,16 +66,8 @@ export class LateWrites {
     for (const id of rooms) {
       lookups.forget(id);
       if (what === "markers") continue;
-      const room = awake.get(id);
-      if (room && mayBeBehind(room)) room.shard.reload(room, []);
-      audiences.get(id)?.fill();
+      awake.get(id)?.stirred();
+      audiences.get(id)?.stirred();
     }
   }
-}
-
-/** Open, and nothing of this owner is on the log or on its way there, which would find its place taken. */
-function mayBeBehind(room: Room): boolean {
-  if (room.status !== "open" || room.pending > 0) return false;
-  const { accepted, offset } = room.state;
-  return accepted.offset === offset && accepted.term < room.shard.term;
 }

@@ -91,7 +91,7 @@ export const BOUNDS = Object.freeze({
   batchEntries: count(512, "entries", "per archive batch"),
   batchBytes: memory(4_194_304, "per archive batch"),
   batchReceiptMs: ms(2, "a batch with a waiting RECEIPT leaves at this age"),
-  batchIdleMs: ms(50, "a batch nobody waits for leaves at this age"),
+  batchIdleMs: ms(25, "a batch nobody waits for leaves at this age"),
   lanes: count(1, "batches", "in flight at once, one per lane; LMDB has one writer, so one serves it best"),
 
   // Connections.

@@ -7,7 +7,7 @@ import { SimulatedClock } from "./clock.ts";
 import { Refusal, StoreFailure } from "./codes.ts";
 import { LOOKUP_MS, Lookups } from "./lookups.ts";
 import { caller, message, Stage } from "./node.fixture.ts";
-import { roomAt, twoNodes } from "./two.fixture.ts";
+import { roomAt, sayUnstored, storedLate, twoNodes } from "./two.fixture.ts";
 
 const [ALICE, BOB, EVE] = [caller("alice"), caller("bob"), caller("eve")];
 /** Long enough for a room to be put to sleep. */
@@ -148,7 +148,7 @@ async function until(stage: Stage, holds: () => boolean): Promise<void> {
 }
 
 /** A node gives all its shards to the other one, for good. */
-async function handOver(room: string, from: Stage, to: Stage): Promise<void> {
+async function leave(room: string, from: Stage, to: Stage): Promise<void> {
   void from.node.drain();
   await until(from, () => to.node.owns(room) && to.node.shardOf(room).holds);
 }
@@ -192,18 +192,12 @@ test("Who is added, removed, made admin or named anew is so in the next list of 
 test("What an earlier owner stores late is in the next list at the new owner, once the bus has said so.", async () => {
   const { a, b } = await twoNodes(IDLE);
   const id = await roomAt(a, "private", "alice", ["bob"]);
-  const alice = a.connect("alice");
-  a.faults.archiveAway = true;
-  alice.send(id, "late", { level: "accepted" });
-  await a.clock.advance(50);
-  // The hot log forgets it, so that the new owner cannot know.
-  a.hub.wipe();
-  await handOver(id, a, b);
+  await sayUnstored(id, a);
+  await leave(id, a, b);
   const before = await listed(b, BOB, id);
   assert.deepEqual([b.node.rooms.has(id), before?.headOffset, before?.unread], [false, 2, 0]);
   const rememberedMs = a.clock.monotonic();
-  a.faults.archiveAway = false;
-  while ((await a.log(id)).length < 3) await a.clock.advance(10);
+  await storedLate(id, a);
   await a.clock.advance(10);
   assert.ok(a.clock.monotonic() - rememberedMs < LOOKUP_MS);
   assert.equal(b.node.rooms.has(id), false);
@@ -217,7 +211,7 @@ test("A read marker that an earlier owner writes late is in the next list at the
   const id = await roomAt(a, "private", "alice", ["bob"]);
   await a.run(a.chat.post(ALICE, id, message("hello")));
   await a.run(a.node.mark(id, "bob", { kind: "read", offset: 3 }));
-  await handOver(id, a, b);
+  await leave(id, a, b);
   // Asleep at the new owner, and a look of it that is young when the marker is written.
   await a.clock.advance(5_000);
   assert.equal(b.node.rooms.has(id), false);

@@ -38,6 +38,8 @@ export class Room {
   usedAt: number;
   /** The last accepted offset at the latest look of the metrics, and before it that at its opening. */
   seenOffset = 0;
+  /** The log may have grown while it was being read. */
+  #stirred = false;
   #state: RoomState | undefined;
   readonly #mailbox: Mailbox;
   readonly #duplicates: Duplicates;
@@ -84,6 +86,10 @@ export class Room {
   #opened(opened: Opened | undefined): void {
     if (this.status === "closed") return;
     if (!opened) return this.#failed(new Refusal("room-not-found"));
+    if (this.#stirred && opened.unstored.length === 0) {
+      this.#stirred = false;
+      return this.#open();
+    }
     this.#state = opened.state;
     this.seenOffset = opened.state.accepted.offset;
     this.#order.begin(opened);
@@ -92,6 +98,17 @@ export class Room {
     this.host.opened(this);
     for (const left of opened.unstored) this.#settling.adopt(left);
     this.#mailbox.open();
+  }
+
+  /**
+   * Entries of an earlier owner were stored late, and this one may have read the log before they stood there: it is
+   * read again, unless something of this owner is on the log or on its way there, which would find its place taken.
+   */
+  stirred(): void {
+    if (this.status === "opening") this.#stirred = true;
+    if (this.status !== "open" || this.pending > 0) return;
+    const { accepted, offset } = this.state;
+    if (accepted.offset === offset && accepted.term < this.shard.term) this.shard.reload(this, []);
   }
 
   /**

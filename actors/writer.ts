@@ -34,7 +34,7 @@ export interface Job {
 
 /** So many entries leave at once when somebody waits for one of them: their share of a commit's cost is small. */
 const EAGER_ENTRIES = 64;
-/** So many leave at once when nobody does: a batch costs about as much as ten entries, and these may as well wait. */
+/** So many leave at once when nobody does: these may as well wait, and share the cost of a batch with more. */
 const EAGER_ENTRIES_IDLE = 256;
 
 /** First and longest pause between tries of a batch, ms; doubles in between, with jitter. */
@@ -165,7 +165,6 @@ class Lane {
   readonly #enoughIdle: number;
   #queue: Job[] = [];
   #at = 0;
-  #inFlight = false;
   /** The batch in flight; empty when none is. */
   #leaving: readonly Job[] = [];
   #timer: Timer | undefined;
@@ -209,6 +208,10 @@ class Lane {
     if (!this.#inFlight && this.#at < this.#queue.length) this.#leave();
   }
 
+  get #inFlight(): boolean {
+    return this.#leaving.length > 0;
+  }
+
   /** Whether so many wait that more would not make their batch cheaper. */
   get #enough(): boolean {
     return this.#queue.length - this.#at >= (this.#urgent ? EAGER_ENTRIES : this.#enoughIdle);
@@ -227,13 +230,11 @@ class Lane {
   #leave(): void {
     if (this.#timer) this.#options.clock.cancel(this.#timer);
     this.#timer = undefined;
-    this.#inFlight = true;
     const jobs = this.#collect();
     this.#leaving = jobs;
     this.#store(jobs)
       .catch((error: unknown) => this.#options.log.error({ err: error }, "the writer met a fault of its own"))
       .finally(() => {
-        this.#inFlight = false;
         this.#leaving = [];
         if (this.#enough) this.#leave();
         else if (this.#at < this.#queue.length) this.#schedule();

@@ -103,28 +103,24 @@ test("With the limit at 0 no room is shown.", async () => {
   assert.deepEqual(await scrape(), {});
 });
 
-test("A scrape of 20,000 busy rooms in memory, the busiest last, takes less than 20 ms.", async () => {
+test("A scrape of 20,000 rooms compares each with few others, though the busiest come last.", async () => {
   const { stage, scrape, send } = await scraped({ limits: { metricRooms: 256 } });
   await send("one", 1);
   const rooms = stage.node.awake.byId;
   const [{ state }] = [...rooms.values()] as [Room, ...Room[]];
+  let looks = 0;
   for (let i = 0; rooms.size < 20_000; i++) {
-    let offset = 0;
     const room = {
-      ...{ id: `like-${i}`, status: "open", usedAt: i, seenOffset: 0 },
-      // More at each look, and the later the room the more.
-      get state() {
-        offset += i;
-        return Object.assign(Object.create(state), { accepted: { offset, term: 1 } });
+      ...{ id: `like-${i}`, status: "open", seenOffset: 0 },
+      state: Object.assign(Object.create(state), { accepted: { offset: 5, term: 1 } }),
+      // The later the room the sooner it is shown: whoever compares sees when it was used last.
+      get usedAt() {
+        looks++;
+        return i;
       },
     };
     rooms.set(room.id, room as unknown as Room);
   }
-  let best = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 20; i++) {
-    const start = performance.now();
-    await scrape();
-    best = Math.min(best, performance.now() - start);
-  }
-  assert.ok(best < 20, `took ${best.toFixed(1)} ms`);
+  await scrape();
+  assert.ok(looks > rooms.size && looks < 50 * rooms.size, `${looks} looks at ${rooms.size} rooms`);
 });

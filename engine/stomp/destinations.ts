@@ -21,7 +21,7 @@ const QUEUE = "/queue/user.";
 
 /**
  * Reads a destination; `self` is the user that `/user/…` stands for. Throws `bad-destination`. Whoever names a room in
- * the same way gets the same texts: they are kept once, and finding the room by them compares no letters.
+ * the same way gets the same texts, so that subscribers keep one between them.
  */
 export function readDestination(text: string, self: string): Destination {
   return known.get(text) ?? readNew(text, self);
