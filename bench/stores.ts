@@ -5,7 +5,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { availableParallelism } from "node:os";
+import { readdirSync } from "node:fs";
+import { availableParallelism, setPriority } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { signToken } from "./client/frames.ts";
@@ -21,6 +22,8 @@ const STORES_CORE = availableParallelism() > 2 ? 2 : CLIENT_CORE;
  * 256 the starts of four nodes take longer than what is measured. The number has no part in the way of a message.
  */
 const SHARDS = 8;
+/** FerretDB has to store all of it, not promptly: as the audience it leaves the core to who is waited for. */
+const MONGODB_NICE = 10;
 const STORED_LIMIT_MS = 60_000;
 /** Owners that have not changed for this long stay. */
 const SETTLED_MS = 2_000;
@@ -48,6 +51,8 @@ export class SharedStores {
     this.#process = process;
     this.#urls = urls;
     this.#pids = pids;
+    // Of all its threads, from which those to come have theirs.
+    for (const thread of readdirSync(`/proc/${pids.MONGODB_URL}/task`)) setPriority(Number(thread), MONGODB_NICE);
   }
 
   /** Starts them, empty. Rejects with what their process says when one can not be had. */
