@@ -6,7 +6,7 @@
  * The simulator is asked for by its address in the built tree, or in another one with `--tree FOLDER`.
  */
 import { pathToFileURL } from "node:url";
-import { parseArgs } from "node:util";
+import { optionsOf, wholeNumber } from "./options.ts";
 
 /** What a run came to, as far as it is told here; `actors/simulation/simulate.ts` says more. */
 interface Outcome {
@@ -22,7 +22,17 @@ type Simulate = (seed: number, options: { story: boolean; kinds: readonly string
 /** Runs between two lines about how far it is. */
 const TOLD_EVERY = 1_000;
 
-const { values } = parseArgs({
+const USAGE = `
+npm run simulate -- [options]
+  --seed N         replays one run and prints its story
+  --runs N         so many runs, each with the next seed; 500 when nothing is said
+  --from N         the first of them; 1 when nothing is said
+  --minutes N      as many runs as fit
+  --kinds A,B      draws from these faults alone; "" for calm runs
+  --each           says each seed before it runs
+  --tree FOLDER    simulates the engine that was built there`;
+
+const { values } = optionsOf(USAGE, {
   options: {
     seed: { type: "string" },
     from: { type: "string", default: "1" },
@@ -30,7 +40,6 @@ const { values } = parseArgs({
     minutes: { type: "string" },
     kinds: { type: "string" },
     tree: { type: "string" },
-    /** Says each seed before it runs. */
     each: { type: "boolean", default: false },
   },
 });
@@ -39,7 +48,13 @@ const address =
     ? new URL("../actors/simulation/simulate.js", import.meta.url)
     : pathToFileURL(`${values.tree}/actors/simulation/simulate.js`);
 const { simulate } = (await import(address.href)) as { simulate: Simulate };
+const { FAULTS } = (await import(new URL("plan.js", address).href)) as { FAULTS: readonly string[] };
 const kinds = values.kinds?.split(",").filter((kind) => kind !== "");
+for (const kind of kinds ?? []) {
+  if (FAULTS.includes(kind)) continue;
+  process.stderr.write(`there is no fault ${kind}; there are ${FAULTS.join(", ")}\n`);
+  process.exit(2);
+}
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
@@ -60,8 +75,9 @@ async function replay(seed: number): Promise<boolean> {
 }
 
 async function many(from: number): Promise<boolean> {
-  const minutes = values.minutes === undefined ? undefined : Number(values.minutes);
-  const runs = Number(values.runs ?? (minutes === undefined ? 500 : Number.POSITIVE_INFINITY));
+  const minutes = values.minutes === undefined ? undefined : wholeNumber("minutes", values.minutes);
+  const unsaid = minutes === undefined ? 500 : Number.POSITIVE_INFINITY;
+  const runs = values.runs === undefined ? unsaid : wholeNumber("runs", values.runs);
   const startedAt = performance.now();
   let sends = 0;
   let done = 0;
@@ -83,5 +99,7 @@ async function many(from: number): Promise<boolean> {
   return done > 0;
 }
 
-const kept = await (values.seed === undefined ? many(Number(values.from)) : replay(Number(values.seed)));
+const kept = await (values.seed === undefined
+  ? many(wholeNumber("from", values.from))
+  : replay(wholeNumber("seed", values.seed)));
 process.exitCode = kept ? 0 : 1;

@@ -4,7 +4,7 @@
  * shorter or longer. A drill whose store can not be had is skipped, which with `CI=true` or `REQUIRE_ALL=1` is
  * a failure. Exit 1 when anything was broken, or nothing was run.
  */
-import { parseArgs } from "node:util";
+import { optionsOf, wholeNumber } from "../options.ts";
 import { StoreMissing } from "../stores/process.ts";
 import type { Violation } from "./checker.ts";
 import { churnDrill } from "./churn.ts";
@@ -16,7 +16,14 @@ import { STORES_DRILLS } from "./stores.ts";
 /** Broken promises that are printed; the rest is counted. */
 const SHOWN = 40;
 
-const { values, positionals } = parseArgs({
+const USAGE = `
+npm run drills -- [names] [options]
+  names      the drills so named, or whose name begins so before a dash; all when none is given
+  --only A   the same for one name
+  --seed N   repeats a run
+  --kills N  how often the drills that kill the node do so; 24 when nothing is said`;
+
+const { values, positionals } = optionsOf(USAGE, {
   allowPositionals: true,
   options: {
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
@@ -24,19 +31,17 @@ const { values, positionals } = parseArgs({
     kills: { type: "string", default: "24" },
   },
 });
-const seed = Number(values.seed);
+const seed = wholeNumber("seed", values.seed);
+const kills = wholeNumber("kills", values.kills);
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
 const DRILLS: Readonly<Record<string, () => Promise<Violation[]>>> = {
-  crash: () => crashDrill({ seed, people: 12, kills: Number(values.kills), say }),
+  crash: () => crashDrill({ seed, people: 12, kills, say }),
   churn: () => churnDrill({ seed, clients: 200, restarts: 3, lifeMs: 30_000, say }),
   ...Object.fromEntries(
-    Object.entries(STORES_DRILLS).map(([name, drill]) => [
-      name,
-      () => drill({ seed, kills: Number(values.kills), say }),
-    ]),
+    Object.entries(STORES_DRILLS).map(([name, drill]) => [name, () => drill({ seed, kills, say })]),
   ),
   mutations: () => mutationsDrill({ say }),
   ...Object.fromEntries(Object.entries(CLUSTER_DRILLS).map(([name, drill]) => [name, () => drill({ seed, say })])),

@@ -5,13 +5,18 @@
  * folders. `--json` prints one line of JSON instead, with the process ids under `pids`, so that another
  * process may stop or kill one of them. Exit 1 when a server can not be had; stderr says which and why.
  */
-import { parseArgs } from "node:util";
+import { optionsOf } from "../options.ts";
 import { startFerretdb } from "./ferretdb.ts";
 import { startPostgres } from "./postgres.ts";
 import type { StoreServer } from "./process.ts";
 import { startRedis } from "./redis.ts";
 
-const { values } = parseArgs({
+const USAGE = `
+npm run stores -- [options]
+  --json               one line of JSON instead of settings, with the process ids under pids
+  --until-stdin-ends   ends when stdin closes, as well as at SIGINT and SIGTERM`;
+
+const { values } = optionsOf(USAGE, {
   options: {
     json: { type: "boolean", default: false },
     "until-stdin-ends": { type: "boolean", default: false },
