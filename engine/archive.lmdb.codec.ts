@@ -94,8 +94,13 @@ function writeOffset(bytes: Uint8Array, at: number, offset: number): void {
 
 /** Packs entries one after another into memory that is used again. */
 export class EntryPacker {
-  #bytes = Buffer.allocUnsafeSlow(65_536);
+  #bytes: Buffer;
   #at = 0;
+
+  /** `size`: bytes to begin with; more are taken when an entry needs them. */
+  constructor(size = 65_536) {
+    this.#bytes = Buffer.allocUnsafeSlow(size);
+  }
 
   /** Bytes packed so far. */
   get length(): number {
@@ -120,10 +125,10 @@ export class EntryPacker {
     return copy;
   }
 
-  /** Packs an entry without its place. */
-  pack(entry: Entry): void {
-    this.#reserve(entry);
-    this.#write(entry);
+  /** Packs key and sender as they stand in an entry; no longer than `size` says. */
+  name(key: string, sender: string): void {
+    this.#text(key);
+    this.#text(sender);
   }
 
   #write(entry: Entry): void {
@@ -134,8 +139,7 @@ export class EntryPacker {
     this.#number(entry.prevTerm);
     this.#number(entry.count);
     this.#number(entry.ref);
-    this.#text(entry.key);
-    this.#text(entry.sender);
+    this.name(entry.key, entry.sender);
     this.#text(entry.senderName);
     this.#text(entry.contentType);
     this.#number(entry.headers.length);
@@ -144,8 +148,8 @@ export class EntryPacker {
     this.#at += entry.body.byteLength;
   }
 
-  /** Packs an entry with its place before it, as the journal keeps it. */
-  packPlaced(entry: Entry): void {
+  /** Packs an entry with its place before it, as the journal keeps it; answers where the entry itself begins. */
+  packPlaced(entry: Entry): number {
     this.#reserve(entry);
     this.#text(entry.room);
     writeOffset(this.#bytes, this.#at, entry.offset);
@@ -153,6 +157,7 @@ export class EntryPacker {
     this.#at = sizeAt + 4;
     this.#write(entry);
     this.#bytes.writeUInt32LE(this.#at - sizeAt - 4, sizeAt);
+    return sizeAt + 4;
   }
 
   /** Makes room for the largest form of an entry: three bytes per UTF-16 unit, eight per number. */
@@ -236,22 +241,66 @@ export function unpackEntry(room: string, offset: number, packed: Buffer): Entry
 /** Sender and key of a packed entry alone, for searches. */
 export function packedName(packed: Buffer): { key: string; sender: string } {
   const reader = new PackedReader(packed);
-  reader.at = 9;
-  for (let i = 0; i < 4; i++) reader.number();
+  reader.at = nameAt(packed, 0);
   return { key: reader.text(), sender: reader.text() };
 }
 
-/** Unpacks a row of the journal. */
-export function unpackPlaced(bytes: Buffer): Entry[] {
-  const entries: Entry[] = [];
-  const reader = new PackedReader(bytes);
-  while (reader.at < bytes.length) {
+/** Where key and sender of a packed entry begin: behind its four numbers. */
+function nameAt(packed: Buffer, start: number): number {
+  let at = start + 9;
+  // Also where damaged bytes end too early.
+  for (let left = 4; left > 0; at++) if (!((packed[at] as number) > 127)) left--;
+  return at;
+}
+
+/** Whether a packed entry's key is a client's (`c/`), which has an index; an edge's has none. */
+export function hasClientKey(packed: Buffer): boolean {
+  let at = nameAt(packed, 0);
+  // Its length comes first.
+  while ((packed[at] as number) > 127) at++;
+  return packed[at + 1] === 99 && packed[at + 2] === 47;
+}
+
+/** Key and sender as they stand in a packed entry, for `isNamed`. */
+export function packName(key: string, sender: string): Buffer {
+  const packer = new EntryPacker(256 + (key.length + sender.length) * 3);
+  packer.name(key, sender);
+  return packer.copy();
+}
+
+/** Whether a packed entry has this name, as `packName` made it. */
+export function isNamed(packed: Buffer, start: number, name: Buffer): boolean {
+  const at = nameAt(packed, start);
+  for (let i = 0; i < name.length; i++) if (packed[at + i] !== name[i]) return false;
+  return true;
+}
+
+/** The length of a packed entry with its place before it, of which `packPlaced` or `eachPlaced` said where it begins. */
+export function packedLength(placed: Buffer, start: number): number {
+  return placed.readUInt32LE(start - 4);
+}
+
+/** The bytes of such an entry. */
+export function packedEntry(placed: Buffer, start: number): Buffer {
+  return placed.subarray(start, start + packedLength(placed, start));
+}
+
+/** Goes through a row of the journal: the place of each entry, and where in the row it begins. */
+export function eachPlaced(row: Buffer, see: (room: string, offset: number, start: number) => void): void {
+  const reader = new PackedReader(row);
+  while (reader.at < row.length) {
     const room = reader.text();
-    const offset = readOffset(bytes.subarray(reader.at, reader.at + OFFSET_BYTES));
+    const offset = readOffset(row.subarray(reader.at, reader.at + OFFSET_BYTES));
     const start = reader.at + OFFSET_BYTES + 4;
-    reader.at = start + bytes.readUInt32LE(start - 4);
-    entries.push(unpackEntry(room, offset, bytes.subarray(start, reader.at)));
+    reader.at = start + packedLength(row, start);
+    see(room, offset, start);
   }
+}
+
+/** Unpacks a row of the journal. */
+export function unpackPlaced(row: Buffer): Entry[] {
+  const entries: Entry[] = [];
+  eachPlaced(row, (room, offset, start) => entries.push(unpackEntry(room, offset, packedEntry(row, start))));
   return entries;
 }
 

@@ -16,10 +16,10 @@ import type { Buffer } from "node:buffer";
 import { cutPage } from "../actors/archive.page.ts";
 import type { Head, InsertOutcome, PageQuery, Standing } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
-import { type Entry, entryBytes } from "../actors/entry.ts";
-import { EntryPacker, offsetBytes, readOffset, unpackPlaced } from "./archive.lmdb.codec.ts";
-import { Generation, hasClientKey, indexOf, lowestIndex } from "./archive.lmdb.overlay.ts";
-import { nextOf, type Part, partsOf } from "./archive.lmdb.parts.ts";
+import { clientMessageId, type Entry, entryBytes } from "../actors/entry.ts";
+import { EntryPacker, offsetBytes, readOffset } from "./archive.lmdb.codec.ts";
+import { Generation, type Named, type Placed } from "./archive.lmdb.overlay.ts";
+import { nextOf, type Part, partsBy, partsOf } from "./archive.lmdb.parts.ts";
 import { ABOVE, SettledEntries } from "./archive.lmdb.settled.ts";
 import type { LmdbStore, LmdbTable } from "./lmdb.ts";
 
@@ -28,19 +28,22 @@ const ROW_BYTES = 2_000;
 /** Rooms whose highest offset is remembered, to know a free place without looking. */
 const TAILS_MAX = 100_000;
 
+/** About what an entry at its place writes, bytes. */
+const placedBytes = ({ packed }: Placed): number => packed.length + 64;
 /** About what the index row of an entry's key writes, bytes. */
-const keyBytes = ({ room, sender, key }: Entry): number => room.length + sender.length + key.length + 64;
+const keyBytes = ({ room, sender, key }: Named): number => room.length + sender.length + key.length + 64;
 
 /** The parts of one insert: once one was not stored whole, none after it is. */
 interface Run {
   broken: boolean;
 }
 
-/** A part, packed: where in `packed` each entry ends. */
+/** A part, packed: where in `packed` each entry itself begins and ends. */
 interface Staging {
   readonly entries: readonly Entry[];
   readonly run: Run;
   readonly packed: Buffer;
+  readonly starts: readonly number[];
   readonly ends: readonly number[];
 }
 
@@ -110,19 +113,20 @@ export class EntryLogs {
   async #insertPart(part: Part, run: Run): Promise<number> {
     // Packed before the transaction, so that nothing in it can fail but the store.
     const packer = this.#packer;
+    const starts: number[] = [];
     const ends: number[] = [];
     packer.reset();
     for (const entry of part.entries) {
-      packer.packPlaced(entry);
+      starts.push(packer.packPlaced(entry));
       ends.push(packer.length);
     }
-    const packed = packer.copy();
+    const staging = { entries: part.entries, run, packed: packer.copy(), starts, ends };
     const batch: Entry[] = [];
     const size = { rows: part.entries.length, bytes: part.bytes };
     try {
-      const row = await this.#store.write(() => this.#stage({ entries: part.entries, run, packed, ends }, batch), size);
+      const row = await this.#store.write(() => this.#stage(staging, batch), size);
       this.#staged.delete(batch);
-      this.#publish(batch, row);
+      this.#publish(batch, staging, row);
     } catch (error) {
       // Seen before the next transaction begins, as that waits for LMDB's writer.
       run.broken = true;
@@ -137,8 +141,8 @@ export class EntryLogs {
   /** `Archive.head`. */
   head(room: string): Head | undefined {
     this.#catchUp();
-    let last = this.#active.log(room).at(-1);
-    const other = this.#settling?.log(room).at(-1);
+    let last = this.#active.last(room);
+    const other = this.#settling?.last(room);
     if (other && (!last || last.offset < other.offset)) last = other;
     if (!last || last.offset < this.#settled.lastOffset(room)) last = this.#settled.last(room);
     return last && { offset: last.offset, term: last.term, count: last.count, at: last.at };
@@ -152,19 +156,14 @@ export class EntryLogs {
     const before = query.before ?? ABOVE;
     if (limit <= 0 || before <= after + 1) return [];
     const found = new Map<number, Entry>();
-    for (const generation of [this.#settling, this.#active]) {
-      const log = generation?.log(room) ?? [];
-      const part = log.slice(indexOf(log, after + 1), indexOf(log, before));
-      for (const entry of end === "first" ? part.slice(0, limit) : part.slice(-limit)) found.set(entry.offset, entry);
-    }
+    const range = { from: after + 1, to: before, limit, bytes, reverse: end === "last" };
+    for (const generation of [this.#settling, this.#active])
+      for (const entry of generation?.range(room, range) ?? []) found.set(entry.offset, entry);
     // The newest page of a busy room is in memory whole: then the disk has nothing to add.
     const newest = end === "last" && found.size >= limit && this.#memoryHoldsFrom(room, Math.min(...found.keys()));
-    if (!newest) {
-      const range = { from: after + 1, to: before, limit, bytes, reverse: end === "last" };
-      for (const entry of this.#settled.range(room, range, found)) found.set(entry.offset, entry);
-    }
+    if (!newest) for (const entry of this.#settled.range(room, range, found)) found.set(entry.offset, entry);
     const page = [...found.values()].sort((a, b) => a.offset - b.offset);
-    // Where reading the disk ended early, that end is below what it may be cut to here.
+    // Where reading ended early for the bytes, that end is beyond what the page is cut to here.
     return [...cutPage(end === "first" ? page.slice(0, limit) : page.slice(-limit), query, entryBytes)];
   }
 
@@ -181,7 +180,7 @@ export class EntryLogs {
   async byKey(room: string, sender: string, key: string): Promise<Entry | undefined> {
     this.#store.read(() => this.#catchUp());
     const recent = this.#inMemory(room, sender, key);
-    if (!hasClientKey({ key })) return recent ?? this.#settled.search(room, sender, key);
+    if (clientMessageId(key) === undefined) return recent ?? this.#settled.search(room, sender, key);
     const settled = this.#store.read(() => this.#settled.byKey(room, sender, key));
     return recent && (!settled || settled.offset < recent.offset) ? recent : settled;
   }
@@ -190,13 +189,10 @@ export class EntryLogs {
   offsetAt(room: string, atMs: number): number {
     this.#catchUp();
     const found: number[] = [];
-    for (const generation of [this.#settling, this.#active]) {
-      const log = generation?.log(room) ?? [];
-      const entry = log[lowestIndex(log, ({ at }) => at >= atMs)];
-      if (entry) found.push(entry.offset);
+    for (const part of [this.#settling, this.#active, this.#settled]) {
+      const offset = part?.offsetAt(room, atMs);
+      if (offset !== undefined) found.push(offset);
     }
-    const settled = this.#settled.offsetAt(room, atMs);
-    if (settled !== undefined) found.push(settled);
     return found.length > 0 ? Math.min(...found) : (this.head(room)?.offset ?? 0) + 1;
   }
 
@@ -241,7 +237,7 @@ export class EntryLogs {
     for (const { key, value } of this.#journal.range({ from: offsetBytes(known + 1), to: offsetBytes(ABOVE) })) {
       this.#active.lastRow = readOffset(key);
       this.#nextRow = Math.max(this.#nextRow, this.#active.lastRow + 1);
-      for (const entry of unpackPlaced(value)) this.#active.add(entry);
+      this.#active.addRow(value);
     }
   }
 
@@ -274,8 +270,8 @@ export class EntryLogs {
       // Staged batches have raised the tail, unless a failure made all tails forgotten; then none is staged.
       tail = Math.max(
         this.#settled.lastOffset(room),
-        this.#active.log(room).at(-1)?.offset ?? 0,
-        this.#settling?.log(room).at(-1)?.offset ?? 0,
+        this.#active.lastOffset(room),
+        this.#settling?.lastOffset(room) ?? 0,
       );
       this.#raiseTail(room, tail);
     }
@@ -291,9 +287,9 @@ export class EntryLogs {
   }
 
   /** After the commit: what was staged can be read. */
-  #publish(batch: readonly Entry[], lastRow: number): void {
+  #publish(batch: readonly Entry[], { packed, starts }: Staging, lastRow: number): void {
     const active = this.#active;
-    for (const entry of batch) active.add(entry);
+    active.add(batch, packed, starts);
     if (batch.length > 0) active.lastRow = lastRow;
     this.#inserted += batch.length;
     if (this.#tails.size > TAILS_MAX && this.#staged.size === 0) this.#tails.clear();
@@ -309,8 +305,8 @@ export class EntryLogs {
     }
     const generation = this.#settling;
     try {
-      await this.#inSlices(generation.byPlace(), (entry) => this.#settled.put(entry), entryBytes);
-      await this.#inSlices(generation.byKey(), (entry) => this.#settled.putKey(entry), keyBytes);
+      await this.#inSlices(generation.places(), (placed) => this.#settled.put(placed), placedBytes);
+      await this.#inSlices(generation.names(), (named) => this.#settled.putKey(named), keyBytes);
       await this.#dropRows(generation);
       if (this.#open) this.#settling = undefined;
     } catch {
@@ -320,18 +316,14 @@ export class EntryLogs {
   }
 
   /** Writes entries in several transactions, at the pace of the inserts, so that no turn is long. */
-  async #inSlices(
-    entries: Iterator<Entry>,
-    write: (entry: Entry) => void,
-    bytesOf: (entry: Entry) => number,
-  ): Promise<void> {
+  async #inSlices<T>(entries: Iterator<T>, write: (one: T) => void, bytesOf: (one: T) => number): Promise<void> {
     let before = this.#inserted;
     for (;;) {
       const inserted = this.#inserted - before;
       before = this.#inserted;
       const slice = nextOf(entries, Math.max(this.#limits.slice, inserted * SETTLE_PACE));
       if (slice.length === 0) return;
-      for (const { entries: part, bytes } of partsOf(slice, bytesOf)) {
+      for (const { entries: part, bytes } of partsBy(slice, bytesOf)) {
         if (!this.#open) return;
         await this.#store.write(() => part.forEach(write), { rows: part.length, bytes });
       }
@@ -360,13 +352,6 @@ export class EntryLogs {
   }
 
   #inMemory(room: string, sender: string, key: string): Entry | undefined {
-    for (const generation of [this.#active, this.#settling]) {
-      const log = generation?.log(room) ?? [];
-      for (let i = log.length - 1; i >= 0; i--) {
-        const entry = log[i] as Entry;
-        if (entry.key === key && entry.sender === sender) return entry;
-      }
-    }
-    return undefined;
+    return this.#active.byKey(room, sender, key) ?? this.#settling?.byKey(room, sender, key);
   }
 }

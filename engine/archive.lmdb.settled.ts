@@ -3,7 +3,6 @@ import { type Entry, entryBytes } from "../actors/entry.ts";
 import {
   duplicateGroup,
   duplicateKey,
-  EntryPacker,
   offsetBytes,
   packedAt,
   packedName,
@@ -11,6 +10,7 @@ import {
   readOffset,
   unpackEntry,
 } from "./archive.lmdb.codec.ts";
+import type { Named, OffsetRange, Placed } from "./archive.lmdb.overlay.ts";
 import type { LmdbStore, LmdbTable, Row } from "./lmdb.ts";
 
 /** Above every offset. */
@@ -22,22 +22,11 @@ const SEARCH_STEP = 500;
 /** Groups of the index searched for a client's key: 16 million entries, far beyond any window. */
 const GROUPS_SEARCHED = 1_000;
 
-/** Which settled entries: offsets `from` (inclusive) to `to` (exclusive), lowest first unless `reverse`. */
-export interface OffsetRange {
-  readonly from: number;
-  readonly to: number;
-  readonly limit: number;
-  /** Beyond so many bytes of entries nothing more is read. */
-  readonly bytes?: number | undefined;
-  readonly reverse: boolean;
-}
-
 /** Settled entries over one store. Methods that write run inside a task of `LmdbStore.write`. */
 export class SettledEntries {
   readonly #store: LmdbStore;
   readonly #entries: LmdbTable;
   readonly #keys: LmdbTable;
-  readonly #packer = new EntryPacker();
 
   constructor(store: LmdbStore) {
     this.#store = store;
@@ -46,14 +35,12 @@ export class SettledEntries {
   }
 
   /** Writes an entry at its place. */
-  put(entry: Entry): void {
-    this.#packer.reset();
-    this.#packer.pack(entry);
-    this.#entries.put(placeKey(entry.room, entry.offset), this.#packer.view());
+  put({ room, offset, packed }: Placed): void {
+    this.#entries.put(placeKey(room, offset), packed);
   }
 
   /** Writes the index row of an entry's key. */
-  putKey({ room, offset, sender, key }: Entry): void {
+  putKey({ room, offset, sender, key }: Named): void {
     this.#keys.put(duplicateKey(room, duplicateGroup(offset), sender, key), offsetBytes(offset));
   }
 

@@ -11,7 +11,7 @@ import { archiveConformance } from "../actors/archive.conformance.ts";
 import type { Archive } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
 import type { Entry } from "../actors/entry.ts";
-import { partsOf } from "./archive.lmdb.parts.ts";
+import { partsBy, partsOf } from "./archive.lmdb.parts.ts";
 import { openLmdbArchive } from "./archive.lmdb.ts";
 import { BYTES_PER_COMMIT_MAX, ROWS_PER_COMMIT_MAX, SPARE_BYTES } from "./lmdb.ts";
 
@@ -210,7 +210,7 @@ test("Parts hold all entries in their order, each as many as fit into a transact
   fc.assert(
     fc.property(sizes, (bytes) => {
       const log = bytes.map((_, i) => sampleEntry("a", i + 1));
-      const parts = partsOf(log, ({ offset }) => bytes[offset - 1] ?? 0);
+      const parts = partsBy(log, ({ offset }) => bytes[offset - 1] ?? 0);
       assert.deepEqual(
         parts.flatMap(({ entries }) => [...entries]),
         log,
@@ -222,6 +222,6 @@ test("Parts hold all entries in their order, each as many as fit into a transact
       }
     }),
   );
-  const rows = partsOf(sampleLog("a", 1, ROWS_PER_COMMIT_MAX * 2 + 1), () => 1).map(({ entries }) => entries.length);
+  const rows = partsBy(sampleLog("a", 1, ROWS_PER_COMMIT_MAX * 2 + 1), () => 1).map(({ entries }) => entries.length);
   assert.deepEqual(rows, [ROWS_PER_COMMIT_MAX, ROWS_PER_COMMIT_MAX, 1]);
 });
