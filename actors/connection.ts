@@ -128,22 +128,25 @@ export class Connection {
 
   /** SEND of a message. */
   send(request: SendRequest, group?: CommitGroup): void {
-    const about = { receipt: request.receipt, clientMessageId: request.clientMessageId };
     this.node.counters.received++;
-    if (!this.#takeToken()) {
-      return this.refuse(
-        new Refusal("rate-limited", undefined, Math.ceil(1_000 / this.node.limits.sendsPerSecond)),
-        about,
-      );
-    }
-    if (this.pending >= this.node.limits.pendingSends) {
-      return this.refuse(new Refusal("queue-full", "Too many SENDs of this connection wait.", 1_000), about);
+    const refusal = this.#refusalNow();
+    if (refusal) {
+      const { receipt, clientMessageId } = request;
+      return this.refuse(refusal, { receipt, clientMessageId });
     }
     this.pending++;
     group?.add();
     const item = posting(this.#draft(request), new SendReply(this, request, group));
     if ("room" in request.to) this.node.post(request.to.room, item);
     else this.node.postPrivate({ from: this.claims as Claims, to: request.to.user }, item);
+  }
+
+  /** Why a SEND is refused now, whatever it says. */
+  #refusalNow(): Refusal | undefined {
+    const { sendsPerSecond, pendingSends } = this.node.limits;
+    if (!this.#takeToken()) return new Refusal("rate-limited", undefined, Math.ceil(1_000 / sendsPerSecond));
+    if (this.pending < pendingSends) return undefined;
+    return new Refusal("queue-full", "Too many SENDs of this connection wait.", 1_000);
   }
 
   #draft(request: SendRequest): Draft {
@@ -183,9 +186,14 @@ export class Connection {
     try {
       work();
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      this.refuse(error, about);
+      this.failed(error, about);
     }
+  }
+
+  /** A frame's work threw: a refusal answers the frame, anything else is thrown on. */
+  failed(error: unknown, about: About): void {
+    if (!(error instanceof Refusal)) throw error;
+    this.refuse(error, about);
   }
 
   /** Refuses a sound frame: on the errors subscription where there is one, else by ERROR and close (design 3). */

@@ -44,13 +44,21 @@ export class Posts {
 
   /** A SEND or a REST post; its reply hears the outcome. */
   post(roomId: string, item: Posting): void {
-    if (this.#host.shardOf(roomId).mine) this.postHere(roomId, item);
-    else this.#give(item, () => this.#host.lines.post(roomId, item));
+    try {
+      if (this.#host.shardOf(roomId).mine) this.#host.room(roomId).post(item);
+      else this.#host.lines.post(roomId, item);
+    } catch (error) {
+      refused(item, error);
+    }
   }
 
   /** The same, for a room that is owned here. */
   postHere(roomId: string, item: Posting): void {
-    this.#give(item, () => this.#host.room(roomId).post(item));
+    try {
+      this.#host.room(roomId).post(item);
+    } catch (error) {
+      refused(item, error);
+    }
   }
 
   /** Postings of a room that was closed here, in order, before anything new. */
@@ -87,15 +95,12 @@ export class Posts {
 
   /** Postings from a line or a closed room to the room that is owned here now. */
   repostHere(roomId: string, postings: readonly Posting[]): void {
-    for (const item of postings) this.#give(item, () => this.#host.room(roomId).repost(item));
-  }
-
-  #give(item: Posting, give: () => void): void {
-    try {
-      give();
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      answerRefused(item, error);
+    for (const item of postings) {
+      try {
+        this.#host.room(roomId).repost(item);
+      } catch (error) {
+        refused(item, error);
+      }
     }
   }
 
@@ -121,4 +126,10 @@ export class Posts {
     }
     return found;
   }
+}
+
+/** A posting found no place to go to: a refusal answers it, anything else is thrown on. */
+function refused(item: Posting, error: unknown): void {
+  if (!(error instanceof Refusal)) throw error;
+  answerRefused(item, error);
 }

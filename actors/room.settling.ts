@@ -88,9 +88,9 @@ export class RoomSettling implements Stored {
     const last = (postings[postings.length - 1] as Posting).entry as Entry;
     this.pending -= postings.length;
     if (last.offset > state.stored.offset) state.stored = positionOf(last);
-    for (const item of postings) {
+    for (let i = 0; i < postings.length; i++) {
       try {
-        this.#settle(item);
+        this.#settle(postings[i] as Posting, postings[i + 1]?.entry);
       } catch (error) {
         this.#untold(error);
       }
@@ -103,11 +103,13 @@ export class RoomSettling implements Stored {
     this.#trim();
   }
 
-  #settle(item: Posting): void {
+  /** `next` is the entry that is settled next: where it moves the same marker, this one need not. */
+  #settle(item: Posting, next: Entry | undefined): void {
     const entry = item.entry as Entry;
+    const moves = entry.event === "message" && !(next?.event === "message" && next.sender === entry.sender);
+    if (moves) this.#room.host.markers.sent(this.#room.id, entry);
     if (item.keyed) this.#duplicates.settle(item);
     if (entry.ref > 0) this.#fates.settle(entry);
-    if (entry.event === "message") this.#room.host.markers.sent(this.#room.id, entry);
     answerStored(item);
   }
 

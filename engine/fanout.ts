@@ -11,7 +11,7 @@ import type { Notice, Signal } from "../actors/bus.ts";
 import type { Entry } from "../actors/entry.ts";
 import type { Fanout, Link, Subscription } from "../actors/link.ts";
 import type { Version } from "./stomp/frame.ts";
-import { type Dialect, entryFrame, entryLines, noticeFrame, signalFrame } from "./stomp/message.ts";
+import { type Dialect, entryFrame, entryLead, entryLines, noticeFrame, signalFrame } from "./stomp/message.ts";
 
 /** A native topic and how its frames look. */
 export interface Topic extends Dialect {
@@ -19,6 +19,8 @@ export interface Topic extends Dialect {
   readonly name: string;
   /** The same as bytes: given on each publish, they cost less than a text. */
   readonly bytes: Uint8Array;
+  /** How all frames of entries begin. */
+  readonly lead: string;
   /** Sockets subscribed. */
   count: number;
   /** Whose own copy of what was published last may still wait for its RECEIPT. */
@@ -85,16 +87,8 @@ export class NativeFanout implements Fanout {
       const { id, destination } = subscription;
       this.#named++;
       const name = this.#named.toString(36);
-      topic = {
-        name,
-        subscription: id,
-        version,
-        acked,
-        destination,
-        bytes: bytesOf(name),
-        count: 0,
-        holder: undefined,
-      };
+      const dialect = { subscription: id, version, acked, destination };
+      topic = { ...dialect, name, bytes: bytesOf(name), lead: entryLead(dialect), count: 0, holder: undefined };
       topics.push(topic);
     }
     topic.count++;
@@ -155,7 +149,7 @@ export class NativeFanout implements Fanout {
         shared = entryLines(entry, version);
       }
       this.encodings++;
-      const frame = entryFrame(entry, topic, shared);
+      const frame = entryFrame(entry, topic, topic.lead, shared);
       if (topic.holder !== sender) release(topic);
       if (entry.text && sender?.publish(topic.bytes, frame)) topic.holder = sender;
       else {

@@ -101,19 +101,27 @@ export function bearerToken(value: string): string {
 function send(session: Session, frame: Frame): void {
   const { connection } = session;
   connection.requireReady();
-  const receipt = header(frame, "receipt");
-  const about: About = { receipt, clientMessageId: header(frame, "client-message-id") };
   const destination = required(frame, "destination");
   const transactionId = header(frame, "transaction");
   if (transactionId === undefined) {
-    connection.attempt(about, () => sendTo(session, frame, readDestination(destination, connection.user)));
+    // Without a function for each: nearly all frames are such.
+    try {
+      sendTo(session, frame, readDestination(destination, connection.user));
+    } catch (error) {
+      connection.failed(error, aboutOf(frame));
+    }
     return;
   }
+  const about = aboutOf(frame);
   const kept: Frame = { ...frame, body: copied(frame.body) };
   const bytes = frame.body.byteLength + frame.headers.reduce((sum, text) => sum + text.length * 2, 256);
   connection.transactions.keep(transactionId, bytes, (group) =>
     connection.attempt(about, () => sendTo(session, kept, readDestination(destination, connection.user), group)),
   );
+}
+
+function aboutOf(frame: Frame): About {
+  return { receipt: header(frame, "receipt"), clientMessageId: header(frame, "client-message-id") };
 }
 
 function sendTo(session: Session, frame: Frame, destination: Destination, group?: CommitGroup): void {
@@ -159,7 +167,8 @@ function post(session: Session, frame: Frame, to: { room: string } | { user: str
 
 /** Longest client-message-id, characters: a UUID fits several times. */
 const KEY_LENGTH = 128;
-const NONE: readonly string[] = Object.freeze([]);
+/** Not frozen: V8 makes an iterator and a result anew wherever a frozen array is gone through, and this is ten times a SEND. */
+const NONE: readonly string[] = [];
 
 /** The headers of a SEND that are stored: all that the engine does not set itself (design 3, Headers). */
 function userHeaders(session: Session, frame: Frame): readonly string[] {

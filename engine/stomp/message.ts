@@ -38,12 +38,16 @@ export function entryLines(entry: Entry, version: Version): string {
   return lines;
 }
 
-/** The bytes of an entry's MESSAGE for one kind of receiver; `shared` as `entryLines` made it. */
-export function entryFrame(entry: Entry, dialect: Dialect, shared: string): Buffer {
-  const id = escapeHeader(dialect.subscription, dialect.version);
-  const ack = dialect.acked ? `ack:${id}.${entry.offset}\n` : "";
-  const destination = escapeHeader(dialect.destination, dialect.version);
-  return assembleFrame(`MESSAGE\nsubscription:${id}\ndestination:${destination}\n${ack}${shared}`, entry.body);
+/** How all MESSAGEs of entries to one kind of receiver begin; an ack id still lacks its offset. */
+export function entryLead({ subscription, version, acked, destination }: Dialect): string {
+  const id = escapeHeader(subscription, version);
+  const to = `MESSAGE\nsubscription:${id}\ndestination:${escapeHeader(destination, version)}\n`;
+  return acked ? `${to}ack:${id}.` : to;
+}
+
+/** The bytes of an entry's MESSAGE for one kind of receiver; `lead` and `shared` as `entryLead` and `entryLines` made them. */
+export function entryFrame(entry: Entry, { acked }: Dialect, lead: string, shared: string): Buffer {
+  return assembleFrame(acked ? `${lead}${entry.offset}\n${shared}` : lead + shared, entry.body);
 }
 
 const encoder = new TextEncoder();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import type { Entry } from "../../actors/entry.ts";
-import { type Dialect, entryFrame, entryLines } from "./message.ts";
+import { type Dialect, entryFrame, entryLead, entryLines } from "./message.ts";
 import { Replays } from "./replays.ts";
 
 function entryAt(offset: number, body = `body ${offset}`, room = "room-1"): Entry {
@@ -25,7 +25,7 @@ function framesOf(replays: Replays, entries: readonly Entry[], dialect = DIALECT
 }
 
 function expected(entries: readonly Entry[], dialect = DIALECT): Buffer[] {
-  return entries.map((entry) => entryFrame(entry, dialect, entryLines(entry, dialect.version)));
+  return entries.map((entry) => entryFrame(entry, dialect, entryLead(dialect), entryLines(entry, dialect.version)));
 }
 
 test("Every replay has the frames of its entries, and from the second on they are the same bytes.", () => {

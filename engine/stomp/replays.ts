@@ -4,7 +4,7 @@
  */
 import { Buffer } from "node:buffer";
 import { type Entry, entryBytes } from "../../actors/entry.ts";
-import { type Dialect, entryFrame, entryLines } from "./message.ts";
+import { type Dialect, entryFrame, entryLead, entryLines } from "./message.ts";
 
 /** Frames of one line, by offset modulo this: more than the entries that a room keeps in memory for resumes. */
 const SLOTS = 256;
@@ -14,6 +14,8 @@ const FRAME_BYTES = 256;
 
 interface Line {
   readonly dialect: Dialect;
+  /** How all its frames begin. */
+  readonly lead: string;
   /** What was asked for, by slot; the same entry is the same object. */
   readonly entries: (Entry | undefined)[];
   readonly frames: (Buffer | undefined)[];
@@ -55,7 +57,8 @@ export class Replays {
       this.#lines.set(room, lines);
     }
     for (const line of lines) if (isSame(line.dialect, dialect)) return line;
-    const line = { dialect, entries: new Array<undefined>(SLOTS), frames: new Array<undefined>(SLOTS) };
+    const slots = { entries: new Array<undefined>(SLOTS), frames: new Array<undefined>(SLOTS) };
+    const line = { dialect, lead: entryLead(dialect), ...slots };
     lines.push(line);
     this.#bytes += LINE_BYTES;
     return line;
@@ -66,7 +69,7 @@ export class Replays {
     const known = line.entries[slot] === entry;
     const kept = known ? line.frames[slot] : undefined;
     if (kept) return kept;
-    const frame = entryFrame(entry, line.dialect, entryLines(entry, line.dialect.version));
+    const frame = entryFrame(entry, line.dialect, line.lead, entryLines(entry, line.dialect.version));
     if (!known) {
       const before = line.entries[slot];
       if (before) this.#bytes -= entryBytes(before) + bytesOf(line.frames[slot]);
