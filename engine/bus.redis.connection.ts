@@ -4,8 +4,12 @@ import type { Clock, Timer } from "../actors/clock.ts";
 import { StoreFailure } from "../actors/codes.ts";
 import type { Log } from "../actors/log.ts";
 import { REDIS_POLICY } from "./policy.ts";
+import { quickenStrings } from "./strings.ts";
 
 export { REDIS_POLICY };
+
+// Loading ioredis has made them slow.
+quickenStrings();
 
 /** What opens a connection. */
 export interface ConnectionOptions {
