@@ -92,6 +92,7 @@ export const BOUNDS = Object.freeze({
   batchBytes: memory(4_194_304, "per archive batch"),
   batchReceiptMs: ms(2, "a batch with a waiting RECEIPT leaves at this age"),
   batchIdleMs: ms(25, "a batch nobody waits for leaves at this age"),
+  batchLoggedMs: ms(100, "the same where Redis keeps it meanwhile: each batch costs two stores a call"),
   lanes: count(1, "batches", "in flight at once, one per lane; LMDB has one writer, so one serves it best"),
 
   // Connections.

@@ -86,6 +86,18 @@ test("A SEND with a RECEIPT is stored sooner than one that nobody waits for.", a
   assert.equal(alice.receiptOf(urgent)?.entry?.offset, 5);
 });
 
+test("Where the hot log outlives the process, what nobody waits for shares its batch with more.", async () => {
+  const stage = await Stage.open({ refuseWhileFailing: false });
+  const alice = stage.connect("alice");
+  alice.send("general", "joins");
+  await stage.clock.advance(LIMITS.batchReceiptMs + 10);
+  alice.send("general", "accepted", { level: "accepted" });
+  await stage.clock.advance(LIMITS.batchLoggedMs - 2);
+  assert.equal((await stage.log("general")).length, 2);
+  await stage.clock.advance(4);
+  assert.equal((await stage.log("general")).length, 3);
+});
+
 test("An unclear insert is repeated, and what had landed is known as ours.", async () => {
   const stage = await Stage.open({ seed: 5, refuseWhileFailing: false });
   const alice = stage.connect("alice");

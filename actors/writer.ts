@@ -48,7 +48,10 @@ export interface WriterOptions {
   readonly log: Log;
   /** 0 up to, not with, 1. */
   readonly random: () => number;
-  /** Whether new SENDs are refused while the archive fails; without a hot log of its own, they must be. */
+  /**
+   * Whether new SENDs are refused while the archive fails; without a hot log of its own, they must be, and what is not
+   * stored ends with this process.
+   */
   readonly refuseWhileFailing: boolean;
 }
 
@@ -163,6 +166,8 @@ class Lane {
   readonly #writer: Writer;
   readonly #options: WriterOptions;
   readonly #enoughIdle: number;
+  /** Age at which a batch leaves that nobody waits for, ms. */
+  readonly #idleMs: number;
   #queue: Job[] = [];
   #at = 0;
   /** The batch in flight; empty when none is. */
@@ -177,9 +182,10 @@ class Lane {
   constructor(writer: Writer, options: WriterOptions) {
     this.#writer = writer;
     this.#options = options;
-    const { batchEntries, pendingEntries } = options.limits;
+    const { batchEntries, batchIdleMs, batchLoggedMs, pendingEntries } = options.limits;
     // Small bounds are not filled by those that nobody waits for.
     this.#enoughIdle = Math.min(EAGER_ENTRIES_IDLE, batchEntries, Math.ceil(pendingEntries / 2));
+    this.#idleMs = options.refuseWhileFailing ? batchIdleMs : batchLoggedMs;
   }
 
   add(job: Job): void {
@@ -223,7 +229,7 @@ class Lane {
     const { clock, limits } = this.#options;
     if (this.#timer) clock.cancel(this.#timer);
     this.#timerUrgent = urgent;
-    const delay = urgent ? limits.batchReceiptMs : limits.batchIdleMs;
+    const delay = urgent ? limits.batchReceiptMs : this.#idleMs;
     this.#timer = clock.after(delay, () => this.#leave());
   }
 

@@ -283,6 +283,7 @@ function relations(config: Config): readonly (readonly [boolean, string])[] {
     atMost("batchEntries", "pendingEntries", "a batch is made of what waits for the store"),
     atMost("batchBytes", "pendingBytes", "a batch is made of what waits for the store"),
     atMost("batchReceiptMs", "batchIdleMs", "a batch with a waiting RECEIPT leaves no later than one without"),
+    atMost("batchReceiptMs", "batchLoggedMs", "a batch with a waiting RECEIPT leaves no later than one without"),
     atMost("replayKeep", "replayEntries", "what is kept for replay may be replayed"),
     atMost("historyPage", "replayEntries", "a replay is read from the archive in such pages"),
     atMost("presenceMembers", "membersPerRoom", "it is a number of members of one room"),
