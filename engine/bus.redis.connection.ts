@@ -19,7 +19,9 @@ export interface ConnectionOptions {
   readonly log: Log;
   readonly clock: Clock;
   /** Ask an idle connection whether it still answers. */
-  readonly ping: boolean;
+  readonly ping?: boolean;
+  /** Its client is also handed to others, who await promises of ioredis itself, as redlock does. */
+  readonly lent?: boolean;
 }
 
 interface Call {
@@ -54,8 +56,8 @@ export class RedisConnection {
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       autoResubscribe: false,
-      // Those who await a promise of ioredis itself, as redlock does, are answered too.
-      commandTimeout: REDIS_POLICY.callMs * 2,
+      // A timer for each call, and so only for those whom the watch below knows nothing of.
+      ...(options.lent ? { commandTimeout: REDIS_POLICY.callMs * 2 } : {}),
       connectTimeout: REDIS_POLICY.handshakeMs,
       retryStrategy: pauseBefore,
     });

@@ -25,7 +25,7 @@ import type { Limits } from "../actors/limits.ts";
 import type { Log } from "../actors/log.ts";
 import type { Word } from "../actors/words.ts";
 import { type AppendCall, Origin, readBeat, readLogged, type StoredCall, TurnWriter } from "./bus.redis.codec.ts";
-import { RedisConnection, standAtStart } from "./bus.redis.connection.ts";
+import { type ConnectionOptions, RedisConnection, standAtStart } from "./bus.redis.connection.ts";
 import { Damage } from "./bus.redis.damage.ts";
 import { parseHead, parseOwner, prefixOf, RedisKeys, type ShardPart } from "./bus.redis.keys.ts";
 import { Turn } from "./bus.redis.turn.ts";
@@ -89,11 +89,11 @@ type Scripted = Redis & Record<keyof typeof SCRIPTS, (...args: (string | number 
  */
 export async function openRedis(options: RedisOptions): Promise<RedisHandles> {
   const { url, node, log, clock, prefix = prefixOf(options.url) } = options;
-  const connect = (part: string, ping: boolean): RedisConnection =>
-    new RedisConnection({ url, name: `confab-${node}-${part}`.replace(/[^!-~]/g, "_"), log, clock, ping });
-  const commands = connect("commands", false);
-  const subscriber = connect("subscriber", true);
-  const locks = connect("leases", false);
+  const connect = (part: string, uses: Pick<ConnectionOptions, "ping" | "lent"> = {}): RedisConnection =>
+    new RedisConnection({ url, name: `confab-${node}-${part}`.replace(/[^!-~]/g, "_"), log, clock, ...uses });
+  const commands = connect("commands");
+  const subscriber = connect("subscriber", { ping: true });
+  const locks = connect("leases", { lent: true });
   const keys = new RedisKeys(prefix);
   const bus = new RedisBus({ commands, subscriber, keys, options });
   const leases = new RedisLeases({ connection: locks, keys, clock, log });

@@ -51,6 +51,8 @@ export class Gate {
   /** Whether a call was made, and whether one was answered, since these were last set to false. */
   used = false;
   answered = false;
+  /** Whether the breaker, while closed, was told of a failure last. */
+  #failing = false;
 
   constructor(options: GateOptions) {
     this.#options = options;
@@ -73,14 +75,22 @@ export class Gate {
     return this.#policy.state === CircuitState.Closed;
   }
 
-  /** Makes a call through the breaker. Rejects with `StoreFailure`, at once while the breaker is open. */
+  /**
+   * Makes a call through the breaker. Rejects with `StoreFailure`, at once while the breaker is open. A closed one
+   * is told of failures, and of the success that ends a row of them: to go through it costs a call five promises.
+   */
   run<T>(work: () => Promise<T>): Promise<T> {
     this.used = true;
-    return this.#policy.execute(() => this.timed(work)).catch(this.#refuse);
+    if (!this.closed) return this.#policy.execute(() => this.timed(work)).catch(this.#refuse);
+    return this.#make(work, true);
   }
 
   /** Makes a call under the time-out alone. Rejects with `StoreFailure`. */
   timed<T>(work: () => Promise<T>): Promise<T> {
+    return this.#make(work, false);
+  }
+
+  #make<T>(work: () => Promise<T>, telling: boolean): Promise<T> {
     const { clock, stats } = this.#options;
     const deadlines = this.#deadlines;
     return new Promise<T>((resolve, reject) => {
@@ -88,10 +98,15 @@ export class Gate {
       stats.calls++;
       const waiting = deadlines.add(startedMs, () => {
         stats.timeouts++;
-        this.#failed(startedMs, new NoAnswer(this.#unanswered()), reject);
+        failed(new NoAnswer(this.#unanswered()));
       });
       const failed = (error: unknown): void => {
-        if (deadlines.end(waiting)) this.#failed(startedMs, error, reject);
+        this.#failed(startedMs, error);
+        if (telling && error instanceof StoreFailure) void this.#tell(error).then(() => reject(error));
+        else reject(error);
+      };
+      const refused = (error: unknown): void => {
+        if (deadlines.end(waiting)) failed(error);
       };
       try {
         work().then((value) => {
@@ -99,10 +114,11 @@ export class Gate {
           if (!deadlines.end(waiting)) return;
           stats.latency.observe((clock.monotonic() - startedMs) / 1_000);
           this.answered = true;
+          if (telling && this.#failing) void this.#tell(undefined);
           resolve(value);
-        }, failed);
+        }, refused);
       } catch (error) {
-        failed(error);
+        refused(error);
       }
     });
   }
@@ -115,14 +131,23 @@ export class Gate {
     if (!this.closed) await this.#policy.execute(() => undefined).catch(() => undefined);
   }
 
-  #failed(startedMs: number, error: unknown, reject: (error: unknown) => void): void {
+  /** Tells the breaker of a failure, or of a success; one that has opened meanwhile judges by calls of its own. */
+  async #tell(failure: StoreFailure | undefined): Promise<void> {
+    if (!this.closed) return;
+    this.#failing = failure !== undefined;
+    const tell = (): void => {
+      if (failure) throw failure;
+    };
+    await this.#policy.execute(tell).catch(() => undefined);
+  }
+
+  #failed(startedMs: number, error: unknown): void {
     const { clock, stats } = this.#options;
     stats.latency.observe((clock.monotonic() - startedMs) / 1_000);
     if (error instanceof StoreFailure) {
       stats.failures++;
       stats.lastFailure = error.message;
     }
-    reject(error);
   }
 
   #unanswered(): string {
