@@ -14,7 +14,9 @@ let slow: Server;
 before(async () => {
   server = await startServer({ env: { LIMIT_SENDS_PER_SECOND: "0" } });
   const batch = String(BATCH_MS);
-  slow = await startServer({ env: { LIMIT_BATCH_RECEIPT_MS: batch, LIMIT_BATCH_IDLE_MS: batch } });
+  slow = await startServer({
+    env: { LIMIT_BATCH_RECEIPT_MS: batch, LIMIT_BATCH_IDLE_MS: batch, LIMIT_BATCH_LOGGED_MS: batch },
+  });
 });
 
 after(async () => {

@@ -155,7 +155,7 @@ export const MUTATIONS: readonly Mutation[] = [
       ),
     ],
     kinds: "cutRedis,stand",
-    runs: 300,
+    runs: 600,
   },
   {
     name: "window forgotten on takeover",
