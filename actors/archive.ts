@@ -110,7 +110,7 @@ export interface KeyPage {
  * may have happened. Reads see all writes resolved before them.
  */
 export interface Archive {
-  /** Claims a new term of a shard: one above the highest ever claimed, never given twice. Durable. */
+  /** Claims a new term of a shard: above the highest ever claimed, never given twice. Durable. */
   claimTerm(shard: number, node: string, nonce: string): Promise<number>;
   /** Highest term claimed of each shard; 0 where none. */
   highestTerms(shards: number): Promise<readonly number[]>;

@@ -33,7 +33,11 @@ export class ArchiveRecords {
   readonly #memberships: LmdbTable;
   readonly #markers: LmdbTable;
 
-  constructor(store: LmdbStore) {
+  readonly #termFloor: number;
+
+  /** @param termFloor - no term below it is claimed. */
+  constructor(store: LmdbStore, termFloor: number) {
+    this.#termFloor = termFloor;
     this.#meta = store.table("meta");
     this.#terms = store.table("terms");
     this.#fates = store.table("fates");
@@ -47,7 +51,7 @@ export class ArchiveRecords {
 
   /** Writes: claims the next term of a shard. */
   claimTerm(shard: number, node: string, nonce: string): number {
-    const term = this.highestTerm(shard) + 1;
+    const term = Math.max(this.highestTerm(shard) + 1, this.#termFloor);
     const row: TermRow = { term, node, nonce };
     this.#terms.put(offsetBytes(shard), packr.pack(row));
     return term;

@@ -46,6 +46,20 @@ test("Everything resolved is there after the archive was closed and opened again
   }
 });
 
+test("Terms begin at the floor of their start, rise by one from there, and never fall.", async () => {
+  const folder = freshFolder();
+  for (const [termFloor, ...claimed] of [
+    [100, 100, 101],
+    [500, 500, 501, 502],
+    [502, 503],
+    [3, 504],
+  ]) {
+    const archive = await openLmdbArchive({ folder, ...(termFloor === undefined ? {} : { termFloor }) });
+    for (const term of claimed) assert.equal(await archive.claimTerm(1, "n", "x"), term);
+    await archive.close();
+  }
+});
+
 test("A body read from the disk owns its bytes alone.", async () => {
   const folder = freshFolder();
   const archive = await openLmdbArchive({ folder, settle });

@@ -28,6 +28,11 @@ export interface LmdbArchiveOptions {
   readonly folder: string;
   /** When entries move from the journal to their places; for tests. */
   readonly settle?: SettleLimits;
+  /**
+   * No term below it is claimed. A folder that was put back from a backup does not know which terms were claimed since,
+   * and a term of two logs would let a client of the lost one go on in the other unnoticed.
+   */
+  readonly termFloor?: number;
 }
 
 /** The embedded archive, and how its housekeeping does. */
@@ -40,7 +45,8 @@ export interface EmbeddedArchive extends Archive {
 export async function openLmdbArchive(options: LmdbArchiveOptions): Promise<EmbeddedArchive> {
   try {
     const store = new LmdbStore({ folder: join(options.folder, "archive"), tables: TABLES });
-    return new LmdbArchive(store, new EntryLogs(store, options.settle));
+    const records = new ArchiveRecords(store, options.termFloor ?? 1);
+    return new LmdbArchive(store, new EntryLogs(store, options.settle), records);
   } catch (error) {
     throw new StoreFailure(`The archive in ${options.folder} could not be opened.`, error);
   }
@@ -51,10 +57,10 @@ class LmdbArchive implements EmbeddedArchive {
   readonly #logs: EntryLogs;
   readonly #records: ArchiveRecords;
 
-  constructor(store: LmdbStore, logs: EntryLogs) {
+  constructor(store: LmdbStore, logs: EntryLogs, records: ArchiveRecords) {
     this.#store = store;
     this.#logs = logs;
-    this.#records = new ArchiveRecords(store);
+    this.#records = records;
   }
 
   get settleFailures(): number {

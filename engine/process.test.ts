@@ -1,7 +1,7 @@
 /** The server as an operator meets it: how it starts, stops, refuses to start, and what is left after the worst. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -282,4 +282,29 @@ test("On every interface, IPv6 ones included, administrators see an IPv4 client 
     [["seen", "127.0.0.1"]],
   );
   await client.disconnect();
+});
+
+test("A client of what a restored backup has lost is told so, however far the restored log has come since.", async (t) => {
+  const first = await running(t);
+  const writer = await connected(first, "writer");
+  await writer.post("general", "kept");
+  await first.stop("SIGTERM");
+  const backup = await mkdtemp(join(tmpdir(), "confab-backup-"));
+  t.after(() => rm(backup, { recursive: true, force: true }));
+  await cp(first.dataDir, backup, { recursive: true });
+  const second = await first.restart().ready();
+  const seen = await (await connected(second, "writer")).post("general", "lost");
+  await second.stop("SIGTERM");
+  await rm(first.dataDir, { recursive: true });
+  await cp(backup, first.dataDir, { recursive: true });
+  // Terms are told apart by the second of their start.
+  // A term is the second of its start, and so short a life ends within it at times.
+  const nextMs = Date.UTC(2026, 0, 1) + (Number(seen.headers.term) + 1) * 1_000;
+  await eventually(async () => (Date.now() >= nextMs ? true : undefined), 3_000, "The next second");
+  const third = await second.restart().ready();
+  const again = await connected(third, "writer");
+  for (const text of ["one", "two", "three"]) await again.post("general", text);
+  const position = { "after-offset": String(seen.headers.offset), "after-term": String(seen.headers.term) };
+  await again.subscribe("general", "s", position);
+  assert.equal((await again.next({ subscription: "s", event: "resumed" })).headers.recovered, "false");
 });

@@ -22,6 +22,9 @@ import { MongoLeases } from "./leases.mongo.ts";
 import type { StoreName } from "./policy.ts";
 import { holdAlone } from "./stores.alone.ts";
 
+/** From when on seconds count that no term of embedded stores is below: two starts do not share one. */
+const TERMS_FROM_MS = Date.UTC(2026, 0, 1);
+
 /** The four ports, open. */
 export interface Stores {
   readonly archive: Archive;
@@ -125,7 +128,10 @@ class Opening {
   }
 
   async #openLmdb(folder: string): Promise<EmbeddedArchive> {
-    this.#embedded = await openLmdbArchive({ folder });
+    // Where Redis has a term too, a jump would look to it like the loss of its data; there it is one above the last.
+    const termFloor =
+      this.#config.redisUrl === undefined ? Math.floor((this.#host.clock.now() - TERMS_FROM_MS) / 1_000) : 1;
+    this.#embedded = await openLmdbArchive({ folder, termFloor });
     return this.#embedded;
   }
 
