@@ -1,13 +1,13 @@
 /** The frame of the page: bar, list, room, people. */
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import type { Desk } from "./desk.ts";
 import { Login } from "./login.tsx";
 import { People } from "./people.tsx";
 import { RoomView } from "./room.tsx";
 import { Rooms } from "./rooms.tsx";
 import type { State } from "./store.ts";
-import { DeskContext, useDesk, useNow, useRoute, useStore } from "./use.ts";
+import { DeskContext, useDesk, useNow, usePanel, useRoute, useStore } from "./use.ts";
 import { statusOf } from "./words.ts";
 
 const CAUGHT_UP_MS = 4_000; // how long the end of catching up stays to be read
@@ -27,7 +27,6 @@ export function App({ desk }: { desk: Desk }): JSX.Element {
 function Inside({ state }: { state: State }): JSX.Element {
   const desk = useDesk();
   const route = useRoute();
-  const [people, setPeople] = useState(false);
   useEffect(() => {
     if (route !== undefined) desk.talk.open(route);
     else desk.talk.close();
@@ -39,30 +38,34 @@ function Inside({ state }: { state: State }): JSX.Element {
     location.hash = "";
   }, [desk, lost]);
   const room = state.open === route ? route : undefined;
+  const { shown: people, show, hide, button, close } = usePanel();
   return (
     <div class={`app ${room === undefined ? "at-list" : "at-room"} ${people ? "with-people" : ""}`}>
-      <a class="skip" href={location.hash || "#"} onClick={skip}>
-        Skip to the message field
+      <a class="skip" href={room === undefined ? "#rooms" : "#message"} onClick={skip}>
+        Skip to the {room === undefined ? "rooms" : "message field"}
       </a>
       <Bar state={state} />
       <Notice text={state.notice} />
-      <Rooms state={state} />
-      {room === undefined ? (
-        <main class="nothing" id="main">
-          <h2>No room is open</h2>
-          <p>Choose one from the list, browse the public rooms, or start a private chat.</p>
-        </main>
-      ) : (
-        <RoomView key={room} room={room} state={state} people={people} onPeople={() => setPeople(!people)} />
-      )}
-      {room !== undefined && people && <People state={state} onClose={() => setPeople(false)} />}
+      <main>
+        <Rooms state={state} />
+        {room === undefined ? (
+          <div class="nothing">
+            <h2>No room is open</h2>
+            <p>Choose one from the list, browse the public rooms, or start a private chat.</p>
+          </div>
+        ) : (
+          <RoomView key={room} {...{ room, state, people, button }} onPeople={people ? hide : show} />
+        )}
+        {room !== undefined && people && <People state={state} close={close} onClose={hide} />}
+      </main>
     </div>
   );
 }
 
 function skip(event: Event): void {
   event.preventDefault();
-  (document.getElementById("message") ?? document.querySelector<HTMLElement>("nav a, nav button"))?.focus();
+  const room = document.querySelector<HTMLElement>("nav li a") ?? document.querySelector<HTMLElement>("nav button");
+  (document.getElementById("message") ?? room)?.focus();
 }
 
 function Bar({ state }: { state: State }): JSX.Element {

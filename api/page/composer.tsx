@@ -122,7 +122,10 @@ export function Editor(props: { text: string; onSave: (text: string) => void; on
         aria-label="Change the message"
         onInput={(event) => setText(event.currentTarget.value)}
         onKeyDown={(event) => {
-          if (event.key === "Escape") props.onClose();
+          if (event.key === "Escape" && !event.isComposing) {
+            event.preventDefault();
+            props.onClose();
+          }
           if (!isDone(event)) return;
           event.preventDefault();
           save();

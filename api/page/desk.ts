@@ -47,7 +47,7 @@ export class Desk {
       this.#enter(await this.session.refresh());
     } catch (error) {
       if (!(error instanceof RestError)) throw error;
-      if (error.status === 401) this.store.set({ phase: "out" });
+      if (error.status === 401) this.leave("Your session has ended. Please log in again.");
       else setTimeout(() => void this.begin(), 2_000);
     }
   }

@@ -1,6 +1,6 @@
 /** One message: who, when, what, and what may be done with it. User text is text and never anything else. */
-import type { JSX } from "preact";
-import { useRef, useState } from "preact/hooks";
+import type { JSX, RefObject } from "preact";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Editor } from "./composer.tsx";
 import { Dialog } from "./dialog.tsx";
 import type { Outgoing } from "./log.ts";
@@ -33,6 +33,12 @@ export function Line(props: LineProps): JSX.Element {
   const { entry, user, first } = props;
   const desk = useDesk();
   const [editing, setEditing] = useState(false);
+  const toggle = useRef<HTMLButtonElement>(null);
+  const edited = useRef(false);
+  useLayoutEffect(() => {
+    if (edited.current) toggle.current?.focus(); // the field that had the focus is gone
+    edited.current = editing;
+  }, [editing]);
   const mine = entry.sender === user;
   const save = (text: string) => {
     desk.editMessage(entry.offset, text).catch((error: unknown) => desk.say(explain(error)));
@@ -52,7 +58,7 @@ export function Line(props: LineProps): JSX.Element {
           {mine && <Mark own={props.own} seen={props.seen} />}
         </span>
       </div>
-      {!entry.deleted && !editing && <Actions {...props} mine={mine} onEdit={() => setEditing(true)} />}
+      {!entry.deleted && !editing && <Actions {...props} toggle={toggle} mine={mine} onEdit={() => setEditing(true)} />}
       <Reactions {...props} />
       {props.own?.state === "failed" && <Failed own={props.own} />}
     </li>
@@ -135,18 +141,26 @@ function Failed({ own }: { own: Outgoing }): JSX.Element {
   );
 }
 
-function Actions(props: LineProps & { mine: boolean; onEdit: () => void }): JSX.Element {
-  const { entry, user, mine, admin, onEdit } = props;
+interface ActionsProps extends LineProps {
+  /** The button that shows and hides them. */
+  readonly toggle: RefObject<HTMLButtonElement | null>;
+  readonly mine: boolean;
+  readonly onEdit: () => void;
+}
+
+function Actions(props: ActionsProps): JSX.Element {
+  const { entry, user, toggle, mine, admin, onEdit } = props;
   const desk = useDesk();
   const [open, setOpen] = useState(false);
   const [deleting, setDeleting] = useState(false);
   const act = (action: () => void) => {
     setOpen(false);
+    toggle.current?.focus(); // the chosen one is gone with the menu; a dialog gives the focus back here
     action();
   };
-  const toggle = useRef<HTMLButtonElement>(null);
   const closeOnEscape = (event: KeyboardEvent) => {
     if (event.key !== "Escape" || !open) return;
+    event.preventDefault();
     setOpen(false);
     toggle.current?.focus();
   };
@@ -194,6 +208,8 @@ function Actions(props: LineProps & { mine: boolean; onEdit: () => void }): JSX.
 function Delete({ offset, onClose }: { offset: number; onClose: () => void }): JSX.Element {
   const desk = useDesk();
   const { busy, problem, run } = useTask();
+  const cancel = useRef<HTMLButtonElement>(null);
+  useLayoutEffect(() => cancel.current?.focus(), []);
   const remove = () =>
     run(async () => {
       await desk.deleteMessage(offset);
@@ -203,9 +219,14 @@ function Delete({ offset, onClose }: { offset: number; onClose: () => void }): J
     <Dialog title="Delete the message?" onClose={onClose}>
       <div role="alert">{problem && <p class="problem">{problem}</p>}</div>
       <p>Nobody will be able to read it any more.</p>
-      <button type="button" class="primary" disabled={busy} onClick={remove}>
-        Delete
-      </button>
+      <div class="choices">
+        <button type="button" class="primary" disabled={busy} onClick={remove}>
+          Delete
+        </button>
+        <button ref={cancel} type="button" onClick={onClose}>
+          Cancel
+        </button>
+      </div>
     </Dialog>
   );
 }

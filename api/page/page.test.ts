@@ -343,7 +343,7 @@ test("On a phone the list and the room are two screens, and nothing scrolls side
   }
 });
 
-test("axe-core finds nothing serious on sign-in, list and room, light and dark, wide and narrow.", async () => {
+test("axe-core finds nothing on sign-in, list and room, light and dark, wide and narrow.", async () => {
   for (const colorScheme of ["light", "dark"] as const) {
     for (const shape of [{ viewport: { width: 1280, height: 800 } }, PHONE]) {
       const name = `Axe ${colorScheme} ${shape.viewport.width}`;

@@ -1,5 +1,5 @@
 /** Who is in the room now, and who belongs to it. */
-import type { JSX } from "preact";
+import type { JSX, RefObject } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Dialog } from "./dialog.tsx";
 import { UserSearch } from "./finding.tsx";
@@ -8,15 +8,22 @@ import type { Room, State } from "./store.ts";
 import { useDesk, useTask } from "./use.ts";
 import { counted, hueOf, initials } from "./words.ts";
 
+interface PeopleProps {
+  readonly state: State;
+  /** The button that hides the column. */
+  readonly close: RefObject<HTMLButtonElement | null>;
+  readonly onClose: () => void;
+}
+
 /** The column of those present. */
-export function People({ state, onClose }: { state: State; onClose: () => void }): JSX.Element {
+export function People({ state, close, onClose }: PeopleProps): JSX.Element {
   const { here, typing, count } = state.people;
   const users = [...here].sort(([, a], [, b]) => a.localeCompare(b));
   return (
     <aside class="people" aria-label="Who is here">
       <header>
         <h2>{counted(count, "person").replace("persons", "people")} here</h2>
-        <button type="button" class="quiet" onClick={onClose} aria-label="Hide who is here">
+        <button ref={close} type="button" class="quiet" onClick={onClose} aria-label="Hide who is here">
           ✕
         </button>
       </header>

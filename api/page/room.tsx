@@ -1,5 +1,5 @@
 /** The open room: its head, its messages, who types, and the message field. */
-import { Fragment, type JSX } from "preact";
+import { Fragment, type JSX, type RefObject } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { Composer } from "./composer.tsx";
 import { Line, Waiting } from "./line.tsx";
@@ -18,25 +18,29 @@ const GROUP_MS = 300_000; // messages of one sender within this time stand toget
 interface RoomProps {
   readonly room: string;
   readonly state: State;
+  /** Whether the people are shown. */
   readonly people: boolean;
+  /** The button that shows and hides them. */
+  readonly button: RefObject<HTMLButtonElement | null>;
   readonly onPeople: () => void;
 }
 
 /** The room as a column. */
-export function RoomView({ room: id, state, people, onPeople }: RoomProps): JSX.Element {
+export function RoomView({ room: id, ...props }: RoomProps): JSX.Element {
+  const { state } = props;
   const room = state.rooms.find((one) => one.id === id);
   const name = room?.name ?? id;
   return (
-    <main class="room" id="main" aria-label={name}>
-      <Head room={room} name={name} state={state} people={people} onPeople={onPeople} />
+    <section class="room" aria-label={name}>
+      <Head {...props} room={room} name={name} />
       <Messages id={id} name={name} admin={room?.role === "admin"} state={state} />
       <Typing state={state} />
-    </main>
+    </section>
   );
 }
 
 function Head(props: Omit<RoomProps, "room"> & { room: Room | undefined; name: string }): JSX.Element {
-  const { room, name, state, people, onPeople } = props;
+  const { room, name, state, people, button, onPeople } = props;
   const desk = useDesk();
   const [members, setMembers] = useState(false);
   const { count } = state.people;
@@ -67,7 +71,7 @@ function Head(props: Omit<RoomProps, "room"> & { room: Room | undefined; name: s
           Members
         </button>
       )}
-      <button type="button" class="quiet" aria-expanded={people} onClick={onPeople}>
+      <button ref={button} type="button" class="quiet" aria-expanded={people} onClick={onPeople}>
         People
       </button>
       {room !== undefined && room.type !== "direct" && room.role !== "none" && (

@@ -16,7 +16,7 @@ export function Rooms({ state }: { state: State }): JSX.Element {
   const [shown, setShown] = useState<Shown>(undefined);
   const close = () => setShown(undefined);
   return (
-    <nav class="rooms" aria-label="Rooms">
+    <nav class="rooms" id="rooms" aria-label="Rooms">
       <div class="rooms-head">
         <h2>Rooms</h2>
         <button type="button" onClick={() => setShown("chat")}>

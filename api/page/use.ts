@@ -1,6 +1,6 @@
 /** Hooks that the parts of the page share. */
-import { createContext } from "preact";
-import { useContext, useEffect, useState } from "preact/hooks";
+import { createContext, type RefObject } from "preact";
+import { useContext, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Desk } from "./desk.ts";
 import { explain } from "./session.ts";
 import type { State, Store } from "./store.ts";
@@ -86,4 +86,62 @@ export function routeOf(hash: string): string | undefined {
 /** The fragment of a room. */
 export function routeTo(room: string): string {
   return `${ROUTE}${room}`;
+}
+
+const PANEL = "people"; // the state of an entry of the history that Back leaves by hiding the panel
+
+/** Whether the panel covers the room (the style sheet's width of a phone). */
+function covers(): boolean {
+  return matchMedia("(max-width: 46rem)").matches;
+}
+
+/** What `usePanel` answers. */
+interface Panel {
+  readonly shown: boolean;
+  readonly show: () => void;
+  readonly hide: () => void;
+  /** For the button of the room that shows and hides it. */
+  readonly button: RefObject<HTMLButtonElement | null>;
+  /** For the panel's own button that hides it. */
+  readonly close: RefObject<HTMLButtonElement | null>;
+}
+
+/**
+ * The panel beside the room. Showing it puts the focus on its own button. Escape hides it, unless something
+ * else in the page takes the key; Back too, where it covers the room. Whoever loses the focus with it gets it
+ * on the room's button.
+ */
+export function usePanel(): Panel {
+  const [shown, setShown] = useState(history.state === PANEL);
+  const button = useRef<HTMLButtonElement>(null);
+  const close = useRef<HTMLButtonElement>(null);
+  const show = () => {
+    if (covers()) history.pushState(PANEL, "");
+    setShown(true);
+  };
+  const hide = () => {
+    if (history.state === PANEL) history.back();
+    setShown(false);
+  };
+  useEffect(() => {
+    const moved = () => {
+      if (covers()) setShown(history.state === PANEL);
+    };
+    addEventListener("popstate", moved);
+    return () => removeEventListener("popstate", moved);
+  }, []);
+  useLayoutEffect(() => {
+    if (!shown) return;
+    close.current?.focus();
+    const pressed = (event: KeyboardEvent) => {
+      const taken = event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]") !== null;
+      if (event.key === "Escape" && !taken) hide();
+    };
+    addEventListener("keydown", pressed);
+    return () => {
+      removeEventListener("keydown", pressed);
+      if (document.activeElement === document.body) button.current?.focus();
+    };
+  }, [shown]);
+  return { shown, show, hide, button, close };
 }
