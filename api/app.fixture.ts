@@ -160,6 +160,7 @@ export async function startApp(chat: Chat, changes: Partial<AppDeps> = {}): Prom
     chat,
     administration: new AdministrationSample(),
     verifier,
+    isDeleted: async (user) => user === "deleted",
     adminGroup: "operators",
     plugins: [],
     pageFolder: undefined,

@@ -11,6 +11,7 @@ import { CODES, Refusal, StoreFailure } from "../actors/codes.ts";
 import { startApp, startChat, type TestApp } from "./app.fixture.ts";
 import { requireUser } from "./authenticate.ts";
 import type { Readiness } from "./health.ts";
+import { words } from "./schemas.ts";
 
 let it: TestApp;
 let stop: () => Promise<void>;
@@ -31,7 +32,11 @@ const faults: FastifyPluginAsync = async (app) => {
   app.get("/faults/rate", () => {
     throw new Refusal("rate-limited", "Ten a minute.", 2_500);
   });
-  const body = Type.Object({ name: Type.String(), inner: Type.Optional(Type.Object({ n: Type.Integer() })) });
+  const body = Type.Object({
+    name: Type.String(),
+    mood: Type.Optional(words("calm", "wild")),
+    inner: Type.Optional(Type.Object({ n: Type.Integer() })),
+  });
   app.post("/faults/body", { schema: { body } }, (request) => request.body);
   const querystring = Type.Object({ n: Type.Optional(Type.Integer()), on: Type.Optional(Type.Boolean()) });
   app.get("/faults/query", { schema: { querystring } }, (request) => request.query);
@@ -99,6 +104,11 @@ test("An unknown address is 404, a known one with another method 405 with the me
   const wrong = await it.ask(undefined, "PATCH", "/api/rooms?x=1");
   assert.deepEqual([wrong.status, wrong.json.code], [405, "method-not-allowed"]);
   assert.equal(wrong.headers["allow"], "GET, HEAD, POST");
+  for (const url of ["/ws/chat", "/ws/chat?access_token=x"]) {
+    const socket = await it.ask(undefined, "GET", url);
+    assert.deepEqual([socket.status, socket.json.code], [404, "not-found"]);
+    assert.match(socket.json.detail, /for WebSocket alone/);
+  }
   const deep = await it.ask(undefined, "POST", "/api/rooms/general/members/alice");
   assert.deepEqual([deep.status, deep.headers["allow"]], [405, "DELETE, PATCH"]);
   const hopeless = await it.app.inject({ url: "/%zz" });
@@ -127,9 +137,10 @@ test("A body with unknown or wrong fields is refused by name; nothing is strippe
   for (const [body, detail] of [
     [{ name: "a", extra: 1 }, "body has unknown properties: `extra`."],
     [{ name: "a", inner: { n: 1, m: 2 } }, "body.inner has unknown properties: `m`."],
-    [{ name: 7 }, "body.name must be string."],
-    [{ name: "a", inner: { n: "1" } }, "body.inner.n must be integer."],
-    [[], "body must be object."],
+    [{ name: 7 }, "body.name must be a string."],
+    [{ name: "a", mood: "odd" }, "body.mood must be one of `calm`, `wild`."],
+    [{ name: "a", inner: { n: "1" } }, "body.inner.n must be an integer."],
+    [[], "body must be an object."],
   ] as const) {
     const { status, json } = await it.ask(undefined, "POST", "/faults/body", body);
     assert.deepEqual([status, json.code, json.detail], [400, "bad-request", detail]);
@@ -148,7 +159,7 @@ test("Bad JSON, a strange content type and a body beyond the limit have codes of
   const post = async (type: string, payload: string) => {
     const headers = { "content-type": type };
     const answer = await it.app.inject({ method: "POST", url: "/faults/body", headers, payload });
-    return [answer.statusCode, answer.json().code];
+    return [answer.statusCode, answer.json().code, ...(answer.statusCode === 413 ? [answer.json().detail] : [])];
   };
   assert.deepEqual(await post("application/json", '{"name":'), [400, "bad-request"]);
   assert.deepEqual(await post("application/json", '{"name":"a","__proto__":{"x":1}}'), [400, "bad-request"]);
@@ -156,6 +167,7 @@ test("Bad JSON, a strange content type and a body beyond the limit have codes of
   assert.deepEqual(await post("application/json", JSON.stringify({ name: "x".repeat(6_000) })), [
     413,
     "body-too-large",
+    "At most 5000 bytes.",
   ]);
 });
 
@@ -262,6 +274,10 @@ test("OpenAPI 3.1 describes every route with all its statuses, and the documenta
   assert.equal(docs.status, 200);
   assert.doesNotMatch(docs.text, /https?:\/\//);
   assert.equal((await it.ask(undefined, "GET", "/docs/static/swagger-ui-bundle.js")).status, 200);
+  assert.match(docs.text, /<title>Confab: REST<\/title>/);
+  const start = await it.ask(undefined, "GET", "/docs/static/swagger-initializer.js");
+  assert.match(start.text, /"layout":\s*"BaseLayout"/);
   const codes = await it.ask(undefined, "GET", "/docs/codes");
+  assert.ok(codes.text.includes('<link rel="icon" href="/icon.svg">'));
   for (const code of Object.keys(CODES)) assert.ok(codes.text.includes(`id="${code}"`), code);
 });

@@ -31,6 +31,8 @@ export interface AppDeps {
   readonly chat: Chat;
   readonly administration: Administration;
   readonly verifier: TokenVerifier;
+  /** Whether a user is an account that was deleted. */
+  readonly isDeleted: (user: string) => Promise<boolean>;
   /** Group of a token that makes an administrator; nobody is one without it. */
   readonly adminGroup: string | undefined;
   /** Built plugins of others, such as accounts; registered without a prefix. */
@@ -41,7 +43,7 @@ export interface AppDeps {
   readonly allowedOrigins: readonly string[];
   /** Proxies whose `x-forwarded-for` is believed, as fastify's `trustProxy`. */
   readonly trustProxy: boolean | string | string[];
-  /** Largest request body, and largest body of a message (whose request may be larger, see `requestLimitOf`), bytes. */
+  /** Largest request body, and largest body of a message (whose JSON may be six times as long), bytes. */
   readonly bodyLimit: number;
   readonly logger: FastifyBaseLogger;
   readonly health: Health;
@@ -58,6 +60,10 @@ const PARAMETER_LENGTH = 384;
 
 /** Status in the log of a request whose client went away before the answer; never sent. */
 const CLIENT_GONE = 499;
+
+/** A handshake never comes here: this is for browsers and for proxies that keep `upgrade` to themselves. */
+const NOT_WEBSOCKET =
+  "This address is for WebSocket alone, and the request does not ask for it by `upgrade: websocket`.";
 
 /** Makes request ids: unique per process start, and cheap. */
 function requestIds(): (raw: IncomingMessage) => string {
@@ -116,7 +122,10 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   });
   app.setNotFoundHandler((request, reply) => {
     const allowed = table.methodsAt(request.url);
-    if (allowed.length === 0) return sendProblem(reply, problem("not-found"));
+    if (allowed.length === 0) {
+      const detail = /^\/ws\/chat(\?|$)/.test(request.url) ? NOT_WEBSOCKET : undefined;
+      return sendProblem(reply, problem("not-found", detail));
+    }
     reply.header("allow", allowed.join(", "));
     return sendProblem(reply, problem("method-not-allowed", `Allowed: ${allowed.join(", ")}.`));
   });
@@ -138,7 +147,7 @@ async function registerRoutes(app: FastifyInstance, deps: AppDeps): Promise<void
       strictPreflight: false,
     });
   }
-  await registerDocs(app);
+  await registerDocs(app, deps.pageFolder === undefined ? undefined : "/icon.svg");
   await app.register(healthRoutes(deps.health, deps.metrics));
   await app.register(roomRoutes(deps));
   await app.register(memberRoutes(deps));

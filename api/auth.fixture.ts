@@ -11,7 +11,7 @@ import { SILENT } from "../actors/log.ts";
 import { Revocations, refusingRevoked } from "../actors/revocations.ts";
 import { type Answer, startApp, type TestApp } from "./app.fixture.ts";
 import { authRoutes, type KeySet } from "./auth.ts";
-import { userRoutes } from "./users.ts";
+import { deletedIn, userRoutes } from "./users.ts";
 
 const hash = (text: string): string => createHash("sha256").update(text).digest("base64url");
 
@@ -78,7 +78,7 @@ export async function startAccounts(chat: Chat, keys: KeySet = { jwks: () => ({ 
   });
   const verifier = refusingRevoked(tokens, revocations);
   const plugins = [authRoutes({ accounts, verifier, keys, chat }), userRoutes({ accounts, verifier })];
-  return { app: await startApp(chat, { verifier, plugins }), directory, state };
+  return { app: await startApp(chat, { verifier, plugins, isDeleted: deletedIn(accounts) }), directory, state };
 }
 
 /** The password of everybody here. */

@@ -18,8 +18,11 @@ const TAGS = Object.freeze({
   operations: "Health and metrics",
 });
 
-/** Serves `/openapi.json`, `/docs` and `/docs/codes`. Registered on the root, before the routes it describes. */
-export async function registerDocs(app: FastifyInstance): Promise<void> {
+/**
+ * Serves `/openapi.json`, `/docs` and `/docs/codes`, the last with the icon at an address, if there is one.
+ * Registered on the root, before the routes it describes.
+ */
+export async function registerDocs(app: FastifyInstance, icon: string | undefined): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: "3.1.0",
@@ -31,28 +34,36 @@ export async function registerDocs(app: FastifyInstance): Promise<void> {
   app.get("/openapi.json", { schema: { hide: true } }, (_request, reply) => {
     reply.send(app.swagger());
   });
-  await app.register(browsable);
+  await app.register(browsable(icon));
 }
 
 /** What people look at, under a policy of its own. */
-const browsable: FastifyPluginAsync = async (app) => {
-  await app.register(helmet, DOCS_HELMET);
-  await app.register(swaggerUi, { routePrefix: "/docs", uiConfig: { validatorUrl: null } });
-  const codes = codesPage();
-  app.get("/docs/codes", { schema: { hide: true, response: { 200: Type.String() } } }, (_request, reply) => {
-    reply.header("content-type", "text/html; charset=utf-8").send(codes);
-  });
-};
+function browsable(icon: string | undefined): FastifyPluginAsync {
+  return async (app) => {
+    await app.register(helmet, DOCS_HELMET);
+    await app.register(swaggerUi, {
+      routePrefix: "/docs",
+      theme: { title: "Confab: REST" },
+      // Without the bar on top, which asks for the address of another API.
+      uiConfig: { layout: "BaseLayout", validatorUrl: null },
+    });
+    const codes = codesPage(icon);
+    app.get("/docs/codes", { schema: { hide: true, response: { 200: Type.String() } } }, (_request, reply) => {
+      reply.header("content-type", "text/html; charset=utf-8").send(codes);
+    });
+  };
+}
 
 /** The page that a problem's `type` leads to. Its text is all our own, so nothing needs escaping. */
-function codesPage(): string {
+function codesPage(icon: string | undefined): string {
   const rows = Object.entries(CODES).map(
     ([word, { sentence, http, close, retry }]) =>
       `<tr id="${word}"><th scope="row">${word}</th><td>${sentence}</td><td>${http}</td><td>${close}</td><td>${retry}</td></tr>`,
   );
   const head = ["code", "meaning", "HTTP status", "WebSocket close code", "retry"];
+  const link = icon === undefined ? "" : `<link rel="icon" href="${icon}">`;
   return [
-    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Confab: codes</title></head><body>',
+    `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Confab: codes</title>${link}</head><body>`,
     `<h1>Codes</h1><table><thead><tr>${head.map((text) => `<th scope="col">${text}</th>`).join("")}</tr></thead><tbody>`,
     ...rows,
     "</tbody></table></body></html>\n",

@@ -2,9 +2,9 @@
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { FastifyPluginAsync } from "fastify";
 import Type from "typebox";
-import type { Chat } from "../actors/chat.ts";
-import type { TokenVerifier } from "../actors/identity.ts";
+import { Refusal } from "../actors/codes.ts";
 import { callerOf, requireUser } from "./authenticate.ts";
+import type { RoomDeps } from "./rooms.ts";
 import {
   answers,
   listOf,
@@ -29,7 +29,7 @@ const tags = ["members"];
 const security = [{ bearer: [] }];
 
 /** Routes under `/api/rooms/{id}/members` (design 4). */
-export function memberRoutes({ chat, verifier }: { chat: Chat; verifier: TokenVerifier }): FastifyPluginAsync {
+export function memberRoutes({ chat, verifier, isDeleted }: RoomDeps): FastifyPluginAsync {
   return async (plain) => {
     const app = plain.withTypeProvider<TypeBoxTypeProvider>();
     app.addHook("onRequest", requireUser(verifier));
@@ -51,6 +51,9 @@ export function memberRoutes({ chat, verifier }: { chat: Chat; verifier: TokenVe
       tags,
       security,
       summary: "Add a member",
+      description:
+        "Who is a member already is answered as they are, so that a retry is harmless. With another role than the one " +
+        "asked for, that is refused as a `conflict`: PATCH changes roles.",
       params: RoomPath,
       body: NewMember,
       response: answers({ 201: MemberJson }, 403, 404, 409),
@@ -58,9 +61,13 @@ export function memberRoutes({ chat, verifier }: { chat: Chat; verifier: TokenVe
     app.post("/api/rooms/:id/members", { schema: add }, async (request, reply) => {
       const room = roomIdOf(request.params.id);
       const id = userIdOf(request.body.user, "body.user");
+      if (await isDeleted(id)) throw new Refusal("user-not-found", `The account ${id} was deleted.`);
       // Nobody names another: the directory does, and until the user's first token the id.
-      const user = { id, name: "", role: request.body.role ?? "member" };
-      const member = await chat.addMember(callerOf(request), room, user);
+      const { role } = request.body;
+      const member = await chat.addMember(callerOf(request), room, { id, name: "", role: role ?? "member" });
+      if (role !== undefined && member.role !== role) {
+        throw new Refusal("conflict", `The user is in the room already, with the role \`${member.role}\`.`);
+      }
       return reply.code(201).send(memberJson(member));
     });
 

@@ -1,15 +1,21 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import fc from "fast-check";
+import type { Chat } from "../actors/chat.ts";
 import { startApp, startChat, type TestApp } from "./app.fixture.ts";
 
 const BODY_LIMIT = 2_000;
 
+/** A limit of which six times over is far more than all else in a request. */
+const LARGE_LIMIT = 200_000;
+
 let it: TestApp;
+let chat: Chat;
 let stop: () => Promise<void>;
 
 before(async () => {
   const engine = await startChat();
+  chat = engine.chat;
   stop = engine.stop;
   it = await startApp(engine.chat, { bodyLimit: BODY_LIMIT });
 });
@@ -87,9 +93,32 @@ test("A message without a body, with two, or with what cannot be kept is refused
     assert.equal(json.code, code, JSON.stringify(body).slice(0, 80));
   }
   assert.equal((await it.ask("carol", "POST", path, { body: "a" })).json.code, "room-not-found");
-  // A body at the limit fits, however JSON or Base64 swell it.
+  // A body at the limit fits, however Base64 swells it.
   const bodyBase64 = Buffer.alloc(BODY_LIMIT, 255).toString("base64");
   assert.equal((await it.ask("alice", "POST", path, { bodyBase64 })).status, 201);
+});
+
+test("A body of up to the limit fits however JSON swells it; one beyond it is told the limit, at whatever length.", async () => {
+  const path = await makeRoom();
+  const large = await startApp(chat, { bodyLimit: LARGE_LIMIT });
+  const post = async (text: string) => {
+    const headers = { authorization: "Bearer alice", "content-type": "application/json" };
+    const { statusCode, body } = await large.app.inject({ method: "POST", url: path, headers, payload: text });
+    return [statusCode, JSON.parse(body)];
+  };
+  for (const [swollen, bytes] of [
+    ["\\u0001", 1],
+    ["\\u00e9", 2],
+    ['\\"', 1],
+  ] as const) {
+    const [status, entry] = await post(`{"body":"${swollen.repeat(LARGE_LIMIT / bytes)}"}`);
+    assert.deepEqual([status, Buffer.byteLength(entry.body)], [201, LARGE_LIMIT]);
+  }
+  for (const length of [LARGE_LIMIT + 1, LARGE_LIMIT * 7]) {
+    const [status, { code, detail }] = await post(`{"body":"${"x".repeat(length)}"}`);
+    assert.deepEqual([status, code, detail], [413, "body-too-large", `At most ${LARGE_LIMIT} bytes.`]);
+  }
+  await large.app.close();
 });
 
 test("History reads back from the end, on from an offset, and between times; its cursors meet every entry once.", async () => {

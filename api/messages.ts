@@ -8,6 +8,7 @@ import { Refusal } from "../actors/codes.ts";
 import type { TokenVerifier } from "../actors/identity.ts";
 import { LIMITS } from "../actors/limits.ts";
 import { callerOf, requireUser } from "./authenticate.ts";
+import { answerError, isTooLarge, tooLarge } from "./problem.ts";
 import {
   answers,
   cursorOf,
@@ -20,6 +21,9 @@ import {
   roomIdOf,
   Time,
 } from "./schemas.ts";
+
+/** Bytes that JSON makes of one at most: a control character is written `\u0001`, where Base64 adds but a third. */
+const JSON_BYTES_PER_BYTE = 6;
 
 /** Bytes of a request around a body: its other fields, headers and quotes. */
 const REQUEST_OVERHEAD_BYTES = 65_536;
@@ -80,15 +84,19 @@ export interface MessageDeps {
   readonly bodyLimit: number;
 }
 
-/** The largest request that may carry a body of `bodyLimit` bytes: Base64 adds a third. */
-export function requestLimitOf(bodyLimit: number): number {
-  return Math.ceil(bodyLimit / 3) * 4 + REQUEST_OVERHEAD_BYTES;
+/** The largest request that may carry a body of `bodyLimit` bytes. */
+function requestLimitOf(bodyLimit: number): number {
+  return bodyLimit * JSON_BYTES_PER_BYTE + REQUEST_OVERHEAD_BYTES;
 }
 
 /** Routes under `/api/rooms/{id}/messages` (design 4). */
 export function messageRoutes(deps: MessageDeps): FastifyPluginAsync {
   return async (app) => {
     app.addHook("onRequest", requireUser(deps.verifier));
+    // Whoever sends too much learns how long a body may be, not its JSON.
+    app.setErrorHandler((error, request, reply) => {
+      answerError(isTooLarge(error) ? tooLarge(deps.bodyLimit) : error, request, reply);
+    });
     await app.register(historyRoutes(deps));
     await app.register(changeRoutes(deps));
     await app.register(reactionRoutes(deps));
@@ -245,8 +253,12 @@ function newMessageOf(json: Static<typeof NewMessageJson>, bodyLimit: number): N
   if (/\p{Cc}/u.test(contentType) || /\p{Cc}/u.test(clientMessageId ?? "")) {
     throw new Refusal("bad-request", "body.contentType and body.clientMessageId have no control characters.");
   }
+  // Half a character has no bytes of its own: two ids would be one, and the second message a retry of the first.
+  if (/\p{Cs}/u.test(clientMessageId ?? "")) {
+    throw new Refusal("bad-request", "body.clientMessageId has half of a character, which is no text.");
+  }
   const bytes = body === undefined ? bytesOf(bodyBase64 as string) : Buffer.from(body, "utf8");
-  if (bytes.byteLength > bodyLimit) throw new Refusal("body-too-large", `At most ${bodyLimit} bytes.`);
+  if (bytes.byteLength > bodyLimit) throw tooLarge(bodyLimit);
   return { body: bytes, text: isUtf8(bytes), contentType, headers: headersOf(headers), clientMessageId };
 }
 

@@ -22,9 +22,12 @@ export const PROBLEM_TYPE = "application/problem+json";
 /** Pause asked for when a code says "later" and the refusal names none, ms. */
 const RETRY_DEFAULT_MS = 1_000;
 
+/** Fastify's code of a request that is larger than its route allows. */
+const TOO_LARGE = "FST_ERR_CTP_BODY_TOO_LARGE";
+
 /** Codes of fastify and its plugins that stand for one of ours; what is not named here goes by its status. */
 const FASTIFY_CODES: Readonly<Record<string, CodeWord>> = Object.freeze({
-  FST_ERR_CTP_BODY_TOO_LARGE: "body-too-large",
+  [TOO_LARGE]: "body-too-large",
   FST_ERR_CTP_INVALID_MEDIA_TYPE: "unsupported-media-type",
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: "bad-content-length",
   FST_ERR_NOT_FOUND: "not-found",
@@ -83,9 +86,19 @@ export function sendProblem(reply: FastifyReply, answer: Problem): FastifyReply 
   return reply.send(JSON.stringify(answer));
 }
 
+/** Whether the framework found a request larger than its route allows. */
+export function isTooLarge(error: unknown): boolean {
+  return (error as Partial<FastifyError> | undefined)?.code === TOO_LARGE;
+}
+
+/** What is refused as too large says how much may come. */
+export function tooLarge(bytes: number): Refusal {
+  return new Refusal("body-too-large", `At most ${bytes} bytes.`);
+}
+
 /** The error handler of the app: answers with the problem, and logs once what is our own fault. */
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const answer = problemOf(error);
+  const answer = problemOf(isTooLarge(error) ? tooLarge(request.routeOptions.bodyLimit) : error);
   if (answer.code === "internal") request.log.error({ err: error }, "request failed");
   else if (error instanceof StoreFailure) request.log.warn({ err: error }, "store unavailable");
   sendProblem(reply, answer);

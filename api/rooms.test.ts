@@ -54,6 +54,7 @@ test("A room without a name, with control characters in it or of a strange type 
     { type: "public", name: "x".repeat(129) },
     { type: "open", name: "a" },
     { type: "direct", members: [] },
+    { type: "direct", name: "zz", members: ["bob"] },
     { type: "direct", members: ["bob", "carol"] },
     { type: "private", name: "a", members: ["\u0007"] },
     { type: "private", name: "a", members: ["bob", "bob"] },
@@ -69,6 +70,32 @@ test("Two users have one direct room, whoever asks.", async () => {
   assert.equal(one.json.id, two.json.id);
   assert.equal(one.json.peer, "emil");
   assert.equal(two.json.peer, "dora");
+});
+
+test("Nobody makes a room with a deleted account, or adds it to one.", async () => {
+  for (const room of [
+    { type: "direct", members: ["deleted"] },
+    { type: "private", name: "Past", members: ["bob", "deleted"] },
+  ]) {
+    const { status, json } = await it.ask("alice", "POST", "/api/rooms", room);
+    assert.deepEqual([status, json.code], [404, "user-not-found"]);
+  }
+  const id = await makeRoom("alice", { name: "Present", type: "private" });
+  const added = await it.ask("alice", "POST", `/api/rooms/${id}/members`, { user: "deleted" });
+  assert.deepEqual([added.status, added.json.code], [404, "user-not-found"]);
+});
+
+test("Adding a member again is harmless, but with another role it is refused and says which they have.", async () => {
+  const id = await makeRoom("alice", { name: "Twice", type: "private" });
+  const add = (member: object) => it.ask("alice", "POST", `/api/rooms/${id}/members`, member);
+  const first = await add({ user: "bob" });
+  for (const again of [{ user: "bob" }, { user: "bob", role: "member" }]) {
+    const { status, json } = await add(again);
+    assert.deepEqual([status, json], [201, first.json]);
+  }
+  const promoted = await add({ user: "bob", role: "admin" });
+  assert.deepEqual([promoted.status, promoted.json.code], [409, "conflict"]);
+  assert.match(promoted.json.detail, /with the role `member`/);
 });
 
 test("My rooms come in pages whose cursor says nothing.", async () => {

@@ -48,23 +48,44 @@ function roomNameOf(text: string): string {
   return name;
 }
 
+/** What these routes need. */
+export interface RoomDeps {
+  readonly chat: Chat;
+  readonly verifier: TokenVerifier;
+  /** Whether a user is an account that was deleted. */
+  readonly isDeleted: (user: string) => Promise<boolean>;
+}
+
 /** Routes under `/api/rooms` (design 4). */
-export function roomRoutes(deps: { chat: Chat; verifier: TokenVerifier }): FastifyPluginAsync {
-  const { chat, verifier } = deps;
+export function roomRoutes(deps: RoomDeps): FastifyPluginAsync {
+  const { chat, verifier, isDeleted } = deps;
   return async (plain) => {
     const app = plain.withTypeProvider<TypeBoxTypeProvider>();
     app.addHook("onRequest", requireUser(verifier));
     const room = answers({ 200: RoomJson }, 403, 404, 409);
     const nothing = answers({ 204: NoContent }, 403, 404, 409);
 
-    const create = { tags, security, summary: "Make a room", body: NewRoom, response: answers({ 201: RoomJson }, 409) };
+    const create = {
+      tags,
+      security,
+      summary: "Make a room",
+      description: "A `direct` room has no name and one other member; the one that two users have is answered again.",
+      body: NewRoom,
+      response: answers({ 201: RoomJson }, 404, 409),
+    };
     app.post("/api/rooms", { schema: create }, async (request, reply) => {
       const { name, type, members = [] } = request.body;
       if (name === undefined && type !== "direct") throw new Refusal("bad-request", "body.name is required.");
+      if (name !== undefined && type === "direct") {
+        throw new Refusal("bad-request", "body.name is not for a direct room, which has no name.");
+      }
       if (type === "direct" && members.length !== 1) {
         throw new Refusal("bad-request", "body.members of a direct room holds the one other user.");
       }
       for (const user of members) userIdOf(user, "body.members");
+      for (const user of members) {
+        if (await isDeleted(user)) throw new Refusal("user-not-found", `The account ${user} was deleted.`);
+      }
       const wanted = { name: name === undefined ? "" : roomNameOf(name), type, members };
       return reply.code(201).send(roomJson(await chat.createRoom(callerOf(request), wanted)));
     });

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { StoreFailure } from "../actors/codes.ts";
 import { type Answer, startChat } from "./app.fixture.ts";
-import { isProblem, newPerson, type Setting, startAccounts } from "./auth.fixture.ts";
+import { isProblem, newPerson, PASSWORD, type Setting, startAccounts } from "./auth.fixture.ts";
 
 let chat: Awaited<ReturnType<typeof startChat>>;
 let setting: Setting;
@@ -34,4 +35,18 @@ test("Users are found by the beginning of their name, never by email, and only b
   isProblem(await ask(undefined, "GET", `/api/users/${user.id}`), 401, "token-missing");
   isProblem(await ask(accessToken, "GET", "/api/users/nobody%2Fat%20all"), 404, "user-not-found");
   isProblem(await ask(accessToken, "GET", "/api/users/a%0Ab"), 400, "bad-request");
+});
+
+test("A deleted account is known as such for a room; a user of another issuer, or a directory away, hinders none.", async () => {
+  const { accessToken } = await newPerson(setting);
+  const gone = await newPerson(setting);
+  const direct = (other: string) => ask(accessToken, "POST", "/api/rooms", { type: "direct", members: [other] });
+  assert.equal((await ask(gone.accessToken, "DELETE", "/api/auth/me", { password: PASSWORD })).status, 204);
+  isProblem(await direct(gone.user.id), 404, "user-not-found");
+  assert.equal((await direct("somebody-of-another-issuer")).status, 201);
+  const { directory } = setting;
+  const user = directory.user.bind(directory);
+  directory.user = () => Promise.reject(new StoreFailure("away"));
+  assert.equal((await direct("somebody-else")).status, 201);
+  directory.user = user;
 });

@@ -3,6 +3,7 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { FastifyPluginAsync } from "fastify";
 import Type from "typebox";
 import type { Accounts } from "../actors/accounts.ts";
+import { Refusal, StoreFailure } from "../actors/codes.ts";
 import type { TokenVerifier } from "../actors/identity.ts";
 import { LIMITS } from "../actors/limits.ts";
 import { requireUser } from "./authenticate.ts";
@@ -24,6 +25,21 @@ const UserJson = Type.Object(
 
 const tags = ["users"];
 const security = [{ bearer: [] }];
+
+/**
+ * Tells accounts that were deleted. A user whom the directory does not know is none: others may make tokens, too.
+ * While the directory is away nobody is, as chat goes on without it.
+ */
+export function deletedIn(accounts: Accounts): (user: string) => Promise<boolean> {
+  return async (user) => {
+    try {
+      return (await accounts.user(user)).deleted;
+    } catch (error) {
+      if (error instanceof Refusal || error instanceof StoreFailure) return false;
+      throw error;
+    }
+  };
+}
 
 /** Routes under `/api/users`. */
 export function userRoutes(deps: { accounts: Accounts; verifier: TokenVerifier }): FastifyPluginAsync {

@@ -48,7 +48,7 @@ function readQuery(query: Record<string, unknown>, shape: Shape): Record<string,
   return read;
 }
 
-/** A sentence about the first complaint that names a field: `body.name must be string.` */
+/** A sentence about the first complaint that names a field: `body.name must be a string.` */
 function complaintText(part: string, complaints: readonly Complaint[]): string {
   const extra = complaints.find((complaint) => complaint.keyword === "additionalProperties");
   const first = extra ?? complaints[0];
@@ -59,7 +59,17 @@ function complaintText(part: string, complaints: readonly Complaint[]): string {
     const names = (additionalProperties ?? []).slice(0, 8).map((name) => `\`${name.slice(0, 64)}\``);
     return `${place} has unknown properties: ${names.join(", ")}.`;
   }
-  return `${place} ${first.message}.`;
+  return `${place} ${reasonOf(first)}.`;
+}
+
+/** What a complaint asks for, with the words or the type that would do; the validator's own text names neither well. */
+function reasonOf({ keyword, message, params }: Complaint): string {
+  const { allowedValues, type } = params as { allowedValues?: readonly unknown[]; type?: string | readonly string[] };
+  if (keyword === "enum" && allowedValues !== undefined) {
+    return `must be one of ${allowedValues.map((value) => `\`${value}\``).join(", ")}`;
+  }
+  if (keyword === "type" && typeof type === "string") return `must be ${/^[aeiou]/.test(type) ? "an" : "a"} ${type}`;
+  return message;
 }
 
 /** The validator compiler of the app (fastify's `setValidatorCompiler`). Refuses with `bad-request`. */

@@ -151,7 +151,7 @@ test("A private message reaches all connections of both users, from the room tha
     assert.equal(view.type, "direct");
   }
   const { room } = (await ann.next({ subscription: "q", event: "message" })).headers;
-  assert.equal(await makeRoom(server, tokenFor("bob"), { name: "direct", type: "direct", members: ["ann"] }), room);
+  assert.equal(await makeRoom(server, tokenFor("bob"), { type: "direct", members: ["ann"] }), room);
   await errorsOf(ann);
   assert.equal(code(await ann.ask("SUBSCRIBE", { id: "spy", destination: "/queue/user.bob" })), "forbidden");
   await Promise.all([ann, ...bobs].map((client) => client.cut()));

@@ -149,7 +149,7 @@ test("A holder whose lock was taken over is told so.", async () => {
 test("A folder that cannot be used is refused by a sentence that says why.", async () => {
   const file = join(base, "file");
   await writeFile(file, "");
-  await assert.rejects(lockFolder(file), { message: /^The data folder .*file cannot be used: .*EEXIST.*\.$/ });
+  await assert.rejects(lockFolder(file), { message: /^The data folder .*file cannot be used: it is a file\.$/ });
   await assert.rejects(lockFolder(join(file, "data")), { message: /cannot be used: .*ENOTDIR.*\.$/ });
   if (process.platform === "linux") {
     await assert.rejects(lockFolder("/proc/nowhere"), { message: /nowhere cannot be used: .*ENOENT.*\.$/ });

@@ -9,7 +9,7 @@
  */
 import { Buffer } from "node:buffer";
 import { randomUUID } from "node:crypto";
-import { mkdir, realpath } from "node:fs/promises";
+import { mkdir, realpath, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Host, type ProcessName, thisHost } from "./folder.host.ts";
@@ -93,12 +93,16 @@ export async function lockFolder(path: string, options: FolderLockOptions = {}):
  * folder that its parent is missing though it is there, as `/proc` does.
  */
 async function makeFolder(path: string): Promise<void> {
-  const reason = await mkdirReason(path);
-  if (reason === undefined) return;
+  let reason = await mkdirReason(path);
   const parent = dirname(path);
-  if (reason === "ENOENT" && parent !== path) await makeFolder(parent);
-  // Where something is there already, this tells whether it is a folder.
-  await mkdir(path, { recursive: reason === "EEXIST", mode: 0o700 });
+  if (reason === "ENOENT" && parent !== path) {
+    await makeFolder(parent);
+    reason = await mkdirReason(path);
+  }
+  if (reason === undefined) return;
+  // Others may make it at the same moment.
+  if (reason !== "EEXIST") await mkdir(path, { mode: 0o700 });
+  else if (!(await stat(path)).isDirectory()) throw new Error("it is a file");
 }
 
 /** Makes one folder; answers why it could not. */

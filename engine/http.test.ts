@@ -222,12 +222,19 @@ test("A request that states two lengths is refused, and what follows it on the c
 test("Bodies on their way share a bound; beyond it a request is told to come again.", async () => {
   const sockets: Socket[] = [];
   const head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 49000\r\n\r\n";
-  for (let i = 0; i < 10; i++) {
+  for (let i = 0; i < 8; i++) {
     const socket = await socketTo();
     socket.write(head + "x".repeat(48_000));
     sockets.push(socket);
   }
-  // The server has taken all in when the bound is met; a request that is answered comes after what came before it.
+  // A request that is answered comes after what came before it.
+  while (front.bodyBytes < 384_000) await fetch(`${url}/json`);
+  // One more begins in time and meets the bound in the middle of its body; the others keep what they have.
+  assert.match(await raw(head + "x".repeat(40_000), '"code":"busy"'), /^HTTP\/1\.1 503 /);
+  assert.equal(front.bodyBytes, 384_000);
+  const last = await socketTo();
+  sockets.push(last);
+  last.write(head + "x".repeat(16_000));
   while (front.bodyBytes < 400_000) await fetch(`${url}/json`);
   const refused = await fetch(`${url}/echo`, {
     method: "POST",

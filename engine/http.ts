@@ -125,6 +125,8 @@ class Front implements HttpFront {
       try {
         // Routes refuse earlier, with a problem; a body that nobody reads is cut here.
         if (exchange.received > bodyLimit) request.destroy();
+        // Many that had begun in time may grow at once.
+        else if (this.bodyBytes > bodiesLimit) exchange.refuse("busy");
         else request.feed(chunk, last);
       } catch (error) {
         this.#options.onError(error);

@@ -46,8 +46,8 @@ function whyTaken(host: string, port: number): Promise<string | undefined> {
     probe.once("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EADDRINUSE") resolve("the port is in use by another process");
       else if (error.code === "EACCES") resolve("this user may not listen on that port");
-      else if (error.code === "EADDRNOTAVAIL" || error.code === "ENOTFOUND")
-        resolve("the address is none of this machine's");
+      else if (error.code === "EADDRNOTAVAIL") resolve("the address is none of this machine's");
+      else if (error.code === "ENOTFOUND" || error.code === "EAI_AGAIN") resolve("the name has no address");
       else resolve(error.message);
     });
     probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve(undefined)));

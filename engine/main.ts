@@ -7,7 +7,7 @@ import { setFlagsFromString } from "node:v8";
 import type { FastifyInstance } from "fastify";
 import { buildApp } from "../api/app.ts";
 import { authRoutes } from "../api/auth.ts";
-import { userRoutes } from "../api/users.ts";
+import { deletedIn, userRoutes } from "../api/users.ts";
 import { createLog } from "../ops/log.ts";
 import { asksForHelp, type Config, ConfigError, helpText, readConfig } from "./config.ts";
 import { endWithGrace } from "./grace.ts";
@@ -59,6 +59,7 @@ function buildRest(parts: RestParts): Promise<FastifyInstance> {
     chat: parts.chat,
     administration: parts.administration,
     verifier,
+    isDeleted: deletedIn(accounts),
     adminGroup: config.adminGroup || undefined,
     plugins: [authRoutes({ accounts, verifier, keys: tokens, chat: parts.chat }), userRoutes({ accounts, verifier })],
     pageFolder: PAGE_FOLDER,

@@ -117,8 +117,8 @@ async function serve(config: Config, { log, buildRest, stores, name }: Opened): 
     addressOf: addressReader(config),
   });
   const http = serveHttp(app, fastify, {
-    // The largest of all routes: a body as base64 in JSON, with its headers; routes refuse earlier.
-    bodyLimit: config.limits.bodyBytes * 2 + 262_144,
+    // The largest of all routes: a body in JSON, escaped throughout, with its headers; routes refuse earlier.
+    bodyLimit: config.limits.bodyBytes * 6 + 262_144,
     bodiesLimit: config.limits.pendingBytes,
     encrypted: false,
     onError: (err) => log.error({ err }, "a request met a fault of ours"),

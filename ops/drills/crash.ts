@@ -53,7 +53,8 @@ export async function makeRooms(server: Server, people: readonly string[]): Prom
     members: readonly string[],
   ): Promise<Room> => {
     const others = type === "public" ? [] : members.filter((id) => id !== people[0]);
-    return { id: await makeRoom(server, token, { name, type, members: others }), members };
+    const named = type === "direct" ? {} : { name };
+    return { id: await makeRoom(server, token, { ...named, type, members: others }), members };
   };
   return [
     { id: "general", members: people },

@@ -337,11 +337,11 @@ export async function wholeHistory(server: Server, token: string, room: string):
   }
 }
 
-/** A room made over REST; answers its id. */
+/** A room made over REST, with a name unless it is direct; answers its id. */
 export async function makeRoom(
   server: Server,
   token: string,
-  room: { name: string; type: "public" | "private" | "direct"; members?: readonly string[] },
+  room: { name?: string; type: "public" | "private" | "direct"; members?: readonly string[] },
 ): Promise<string> {
   return (await must<{ id: string }>(server, "POST /api/rooms", { token, body: room })).id;
 }
