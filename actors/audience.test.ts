@@ -160,3 +160,22 @@ test("Who is stirred before the owner's answer fetches from it on.", async () =>
   await stage.clock.advance(10);
   assert.deepEqual([audience.position?.offset, node.counters.gaps], [2, 1]);
 });
+
+test("Who is stirred while a page is read that has all that packs told of reads once more, too.", async () => {
+  const { stage, client } = await behind(4);
+  const audience = stage.node.audiences.get("general");
+  const { term } = audience?.position ?? { term: 0 };
+  const reading = new Latch();
+  once(stage.node.bus, "log", async () => {
+    await reading.opened;
+    return [3, 4].map((offset) => sampleEntry("general", offset, { term, prevTerm: term }));
+  });
+  audience?.fill();
+  await stage.clock.advance(10);
+  ahead(stage, 4);
+  await stage.store.insert([sampleEntry("general", 5, { term, prevTerm: term })]);
+  audience?.stirred();
+  reading.open();
+  await stage.clock.advance(10);
+  assert.deepEqual(heardOf(client), [1, 2, 3, 4, 5]);
+});

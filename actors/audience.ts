@@ -66,6 +66,8 @@ export class Audience {
   /** A pack came while a gap was being filled; and the offset up to which such came. */
   #missed = false;
   #missedTo = 0;
+  /** Something may have come to the log meanwhile of which no pack told how far it goes. */
+  #stirred = false;
 
   constructor(room: string, host: AudienceHost) {
     this.room = room;
@@ -242,6 +244,7 @@ export class Audience {
   /** Something may stand on the log that no pack tells of: it is fetched, now or from the owner's answer on. */
   stirred(): void {
     this.#missed = true;
+    this.#stirred = true;
     if (this.position) this.fill();
     else this.#early = Number.POSITIVE_INFINITY;
   }
@@ -278,6 +281,7 @@ export class Audience {
     for (let lap = 0; lap < FILL_PAGES; lap++) {
       // What is missed while a page is read was accepted before: it is on the next one.
       this.#missed = false;
+      this.#stirred = false;
       const here = this.position as Position;
       const page = await fetchAfter(this.#host, this.room, here.offset);
       if (this.#closed) return true;
@@ -287,7 +291,8 @@ export class Audience {
       else this.#deliver(page);
       if ((broken || !first) && !this.#missed) return true;
       // All that came meanwhile is there: what comes now follows it, or is known. A busy room never stands still.
-      if (!broken && this.#missedTo > 0 && this.#missedTo <= (this.position as Position).offset) return true;
+      const { offset } = this.position as Position;
+      if (!broken && !this.#stirred && this.#missedTo > 0 && this.#missedTo <= offset) return true;
     }
     return false;
   }

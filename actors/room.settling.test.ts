@@ -130,3 +130,23 @@ test("What the hot log lost after its room went elsewhere is not decided there a
   );
   assert.deepEqual([alice.all("receipt").filter(({ id }) => id === early).length, alice.connection.pending], [1, 0]);
 });
+
+test("Whoever has said something has read up to it, whatever others say, or are, in the same batch.", async () => {
+  const stage = await Stage.open({ shards: 1 });
+  const id = await stage.makeRoom("private", "alice", ["bob"]);
+  const [alice, bob] = [stage.connect("alice"), stage.connect("bob")];
+  const unread = async (user: string): Promise<number | undefined> => {
+    const { items } = await stage.run(stage.chat.myRooms(caller(user), { limit: 9 }));
+    return items.find((view) => view.id === id)?.unread;
+  };
+  const say = (by: typeof alice, text: string): void => void by.send(id, text, { level: "accepted" });
+  for (const text of ["one", "two"]) say(alice, text);
+  say(bob, "three");
+  say(alice, "four");
+  await stage.clock.advance(200);
+  assert.deepEqual([await unread("alice"), await unread("bob")], [0, 1]);
+  say(alice, "five");
+  await stage.run(stage.chat.addMember(caller("alice"), id, { id: "carl", name: "Carl", role: "member" }));
+  await stage.clock.advance(200);
+  assert.deepEqual([await unread("alice"), await unread("bob")], [0, 2]);
+});

@@ -25,6 +25,8 @@ import { memberDraft, type RoomState } from "./room.state.ts";
 
 /** Pause before a room that could not be opened is opened again, ms. */
 const OPEN_AGAIN_MS = 200;
+/** Times an opening room reads its log again for late entries; then the place of its first entry tells it of more. */
+const REREADS_MOST = 8;
 
 /** One awake room. */
 export class Room {
@@ -38,8 +40,9 @@ export class Room {
   usedAt: number;
   /** The last accepted offset at the latest look of the metrics, and before it that at its opening. */
   seenOffset = 0;
-  /** The log may have grown while it was being read. */
+  /** The log may have grown while it was being read; and how often it was read again for that. */
   #stirred = false;
+  #rereads = 0;
   #state: RoomState | undefined;
   readonly #mailbox: Mailbox;
   readonly #duplicates: Duplicates;
@@ -86,8 +89,9 @@ export class Room {
   #opened(opened: Opened | undefined): void {
     if (this.status === "closed") return;
     if (!opened) return this.#failed(new Refusal("room-not-found"));
-    if (this.#stirred && opened.unstored.length === 0) {
+    if (this.#stirred && opened.unstored.length === 0 && this.#rereads < REREADS_MOST) {
       this.#stirred = false;
+      this.#rereads++;
       return this.#open();
     }
     this.#state = opened.state;

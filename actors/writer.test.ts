@@ -98,6 +98,21 @@ test("Where the hot log outlives the process, what nobody waits for shares its b
   assert.equal((await stage.log("general")).length, 3);
 });
 
+test("A backlog in which each message follows a derived write of its room is stored, and flushed, without pauses.", async () => {
+  for (const stop of [false, true]) {
+    const stage = await Stage.open({ refuseWhileFailing: false });
+    // Each joins by the first message: a member entry, and then the message, in batches of their own.
+    for (let i = 0; i < 100; i++) stage.connect(`u${i}`).send("general", "hi", { level: "accepted" });
+    await stage.clock.advance(1);
+    const { writer } = stage.node;
+    const startedMs = stage.clock.monotonic();
+    if (stop) await stage.run(writer.flushed());
+    else while (writer.entries > 0) await stage.clock.advance(1);
+    assert.deepEqual([writer.entries, writer.batches], [0, 101]);
+    assert.ok(stage.clock.monotonic() - startedMs <= 3 * LIMITS.batchLoggedMs);
+  }
+});
+
 test("An unclear insert is repeated, and what had landed is known as ours.", async () => {
   const stage = await Stage.open({ seed: 5, refuseWhileFailing: false });
   const alice = stage.connect("alice");

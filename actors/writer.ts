@@ -223,6 +223,12 @@ class Lane {
     return this.#queue.length - this.#at >= (this.#urgent ? EAGER_ENTRIES : this.#enoughIdle);
   }
 
+  /** The first that waits has its age already: the batch before it ended at an entry whose derived writes it follows. */
+  get #overdue(): boolean {
+    const first = this.#queue[this.#at];
+    return first !== undefined && this.#options.clock.monotonic() - first.posting.decidedAt >= this.#idleMs;
+  }
+
   #schedule(): void {
     const urgent = this.#urgent;
     if (this.#timer && (this.#timerUrgent || !urgent)) return;
@@ -242,7 +248,7 @@ class Lane {
       .catch((error: unknown) => this.#options.log.error({ err: error }, "the writer met a fault of its own"))
       .finally(() => {
         this.#leaving = [];
-        if (this.#enough) this.#leave();
+        if (this.#enough || this.#overdue) this.#leave();
         else if (this.#at < this.#queue.length) this.#schedule();
       });
   }

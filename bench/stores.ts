@@ -52,7 +52,13 @@ export class SharedStores {
     this.#urls = urls;
     this.#pids = pids;
     // Of all its threads, from which those to come have theirs.
-    for (const thread of readdirSync(`/proc/${pids.MONGODB_URL}/task`)) setPriority(Number(thread), MONGODB_NICE);
+    for (const thread of readdirSync(`/proc/${pids.MONGODB_URL}/task`)) {
+      try {
+        setPriority(Number(thread), MONGODB_NICE);
+      } catch {
+        // It has ended since.
+      }
+    }
   }
 
   /** Starts them, empty. Rejects with what their process says when one can not be had. */

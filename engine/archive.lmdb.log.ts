@@ -12,7 +12,7 @@
  * ```
  * After a crash the journal is read back into memory; settling twice writes the same rows again.
  */
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
 import { cutPage } from "../actors/archive.page.ts";
 import type { Head, InsertOutcome, PageQuery, Standing } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
@@ -287,9 +287,11 @@ export class EntryLogs {
   }
 
   /** After the commit: what was staged can be read. */
-  #publish(batch: readonly Entry[], { packed, starts }: Staging, lastRow: number): void {
+  #publish(batch: readonly Entry[], { packed, starts, ends }: Staging, lastRow: number): void {
     const active = this.#active;
-    active.add(batch, packed, starts);
+    // What was refused behind them is not held with them.
+    const whole = batch.length === ends.length;
+    active.add(batch, whole ? packed : Buffer.from(packed.subarray(0, ends[batch.length - 1] ?? 0)), starts);
     if (batch.length > 0) active.lastRow = lastRow;
     this.#inserted += batch.length;
     if (this.#tails.size > TAILS_MAX && this.#staged.size === 0) this.#tails.clear();

@@ -71,3 +71,23 @@ test("A generation reads no more entries than bytes are asked for, from either e
   // Read once they are the same objects, as long as they are kept.
   assert.equal(generation.last("a"), generation.last("a"));
 });
+
+test("Of more keys of clients in a room than are sorted at once each is indexed once.", () => {
+  const generation = new Generation();
+  const count = 2 * 2_048 + 5;
+  add(
+    generation,
+    Array.from({ length: count }, (_, i) => sampleEntry("a", i + 1)),
+  );
+  const offsets = [...generation.names()].map(({ offset }) => offset).sort((a, b) => a - b);
+  assert.deepEqual(
+    offsets,
+    Array.from({ length: count }, (_, i) => i + 1),
+  );
+});
+
+test("What an entry takes besides its bytes is counted, too, so that very many small ones are too much at last.", () => {
+  const generation = new Generation();
+  const packed = add(generation, [sampleEntry("a", 1), sampleEntry("a", 2)]);
+  assert.ok(generation.bytes >= packed.length + 100);
+});

@@ -59,8 +59,12 @@ export class Generation {
   readonly #unpacked = new Map<number, Entry>();
   #unpackedBytes = 0;
 
-  /** Adds entries that were packed together, as `packPlaced` does; `starts` says where in `packed` each begins. */
+  /**
+   * Adds entries that were packed together, as `packPlaced` does; `starts` says where in `packed` each begins, which is
+   * kept whole: what else is in it is held, and not counted.
+   */
   add(entries: readonly Entry[], packed: Buffer, starts: readonly number[]): void {
+    if (entries.length === 0) return;
     this.#packed.push(packed);
     for (let i = 0; i < entries.length; i++) {
       const { room, offset } = entries[i] as Entry;

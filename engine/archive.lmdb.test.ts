@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { promisify } from "node:util";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { assertSameEntry, offsets, sampleEntry, sampleLog } from "../actors/archive.conformance.samples.ts";
 import { archiveConformance } from "../actors/archive.conformance.ts";
@@ -58,6 +60,26 @@ test("Terms begin at the floor of their start, rise by one from there, and never
     for (const term of claimed) assert.equal(await archive.claimTerm(1, "n", "x"), term);
     await archive.close();
   }
+});
+
+test("What was refused is not held in memory, neither alone nor behind what was stored.", async () => {
+  const archive = await openLmdbArchive({ folder: freshFolder() });
+  const big = (offset: number) => sampleEntry("a", offset, { body: new Uint8Array(1_048_576) });
+  await archive.insert([sampleEntry("a", 1), sampleEntry("a", 3)]);
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  collect();
+  const before = process.memoryUsage().arrayBuffers;
+  for (let i = 0; i < 40; i++) {
+    assert.deepEqual(await archive.insert([big(1)]), { stored: 0, conflict: true });
+    // The second of the two is refused, as its place is taken.
+    const outcome = await archive.insert([sampleEntry("b", i + 1), big(3)]);
+    assert.deepEqual(outcome, { stored: 1, conflict: true });
+  }
+  collect();
+  const held = process.memoryUsage().arrayBuffers - before;
+  assert.ok(held < 10 * 1_048_576, `${held} bytes held`);
+  await archive.close();
 });
 
 test("A body read from the disk owns its bytes alone.", async () => {

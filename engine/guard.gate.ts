@@ -63,6 +63,8 @@ export class Gate {
     });
     this.#policy.onStateChange((state) => this.#changed(STATES[state]));
     this.#refuse = (error) => {
+      // The breaker has counted it itself; the next success ends the row.
+      if (error instanceof StoreFailure) this.#failing = true;
       if (!isBrokenCircuitError(error)) throw error;
       const { stats } = options;
       stats.refused++;

@@ -33,10 +33,11 @@ test("A number that is none is refused with a sentence.", () => {
     ["--runs", "many"],
     ["--seed", "x1"],
     ["--from", ""],
+    ["--minutes", "0"],
   ]) {
     const { status, stderr } = run("simulate", ...args);
     assert.equal(status, 2);
-    assert.match(stderr, /takes a whole number/);
+    assert.match(stderr, /takes a (whole number|number above 0), and /);
   }
   const { status, stderr } = run("simulate", "--runs", "1", "--kinds", "nonsense");
   assert.equal(status, 2);

@@ -19,10 +19,19 @@ export function optionsOf<const T extends ParseArgsConfig>(usage: string, config
   }
 }
 
-/** A whole number of an option; else says so and ends with 2. */
+/** A whole number of an option, 0 too; else says so and ends with 2. */
 export function wholeNumber(name: string, text: string): number {
   const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 0 && text.trim() !== "") return value;
-  process.stderr.write(`--${name} takes a whole number, and ${JSON.stringify(text)} is none\n`);
+  return Number.isSafeInteger(value) && value >= 0 && text.trim() !== "" ? value : refuse(name, text, "a whole number");
+}
+
+/** A number above 0 of an option, such as 0.5; else says so and ends with 2. */
+export function positiveNumber(name: string, text: string): number {
+  const value = Number(text);
+  return Number.isFinite(value) && value > 0 ? value : refuse(name, text, "a number above 0");
+}
+
+function refuse(name: string, text: string, what: string): never {
+  process.stderr.write(`--${name} takes ${what}, and ${JSON.stringify(text)} is none\n`);
   process.exit(2);
 }

@@ -6,7 +6,7 @@
  * The simulator is asked for by its address in the built tree, or in another one with `--tree FOLDER`.
  */
 import { pathToFileURL } from "node:url";
-import { optionsOf, wholeNumber } from "./options.ts";
+import { optionsOf, positiveNumber, wholeNumber } from "./options.ts";
 
 /** What a run came to, as far as it is told here; `actors/simulation/simulate.ts` says more. */
 interface Outcome {
@@ -75,7 +75,7 @@ async function replay(seed: number): Promise<boolean> {
 }
 
 async function many(from: number): Promise<boolean> {
-  const minutes = values.minutes === undefined ? undefined : wholeNumber("minutes", values.minutes);
+  const minutes = values.minutes === undefined ? undefined : positiveNumber("minutes", values.minutes);
   const unsaid = minutes === undefined ? 500 : Number.POSITIVE_INFINITY;
   const runs = values.runs === undefined ? unsaid : wholeNumber("runs", values.runs);
   const startedAt = performance.now();
