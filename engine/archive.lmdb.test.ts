@@ -76,9 +76,13 @@ test("What was refused is not held in memory, neither alone nor behind what was 
     const outcome = await archive.insert([sampleEntry("b", i + 1), big(3)]);
     assert.deepEqual(outcome, { stored: 1, conflict: true });
   }
-  collect();
-  const held = process.memoryUsage().arrayBuffers - before;
-  assert.ok(held < 10 * 1_048_576, `${held} bytes held`);
+  const held = (): number => process.memoryUsage().arrayBuffers - before;
+  // What nobody holds any more is given back a while after it was found to be free.
+  for (let turn = 0; turn < 200 && held() > 10 * 1_048_576; turn++) {
+    collect();
+    await new Promise(setImmediate);
+  }
+  assert.ok(held() <= 10 * 1_048_576, `${held()} bytes held`);
   await archive.close();
 });
 

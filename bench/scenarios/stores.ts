@@ -111,7 +111,7 @@ async function fanout(crowd: Crowd, { quick, progress }: Options): Promise<Figur
       name,
       unit: "deliveries/s",
       run: { ...common, window, publishersPerRoom, warmSeconds: quick ? 0.3 : 0.5, seconds: quick ? 1 : 2 },
-      rounds: quick ? 2 : 3,
+      rounds: quick ? 2 : 5,
       weight: SUBSCRIBERS,
       ready: () => allStored(crowd.target),
     };
