@@ -205,8 +205,8 @@ export const MUTATIONS: readonly Mutation[] = [
         "if (room.head.offset <= stored.offset) shard",
       ),
     ],
-    kinds: "join,end,stand,slowness",
-    runs: 300,
+    kinds: "join,end,mongoDown",
+    runs: 200,
   },
   {
     // Redis forgets a room that began in its last second and keeps the term; the owner's next pack then begins the
