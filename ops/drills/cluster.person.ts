@@ -80,8 +80,8 @@ export const roomOf = ({ id }: Item): string => id.slice(0, id.indexOf("."));
 export interface PersonOptions {
   readonly id: string;
   readonly rooms: readonly string[];
-  /** Where to connect now; asked before every connection. */
-  readonly choose: () => Door;
+  /** Where to connect now, to a certain node if one is named and stands; asked before every connection. */
+  readonly choose: (node?: number) => Door;
   readonly ledger: Ledger;
   readonly random: Random;
 }
@@ -121,7 +121,7 @@ export class Person {
   receipts = 0;
   /** Since when it is connected, by `performance.now()`. */
   sinceMs = Number.NaN;
-  readonly #choose: () => Door;
+  readonly #choose: (node?: number) => Door;
   readonly #ledger: Ledger;
   readonly #random: Random;
   readonly #listening: readonly Listening[];
@@ -133,6 +133,8 @@ export class Person {
   readonly #talks = new Map<string, NodeJS.Timeout>();
   #client: StompClient | undefined;
   #node: number | undefined;
+  /** The node of its next connection. */
+  #next: number | undefined;
   #life: Promise<void> = Promise.resolve();
   #over = false;
   /** Whether this end of the connection is its own doing. */
@@ -209,8 +211,9 @@ export class Person {
     }
   }
 
-  /** Cuts its own connection and comes back, to whichever node is chosen then. */
-  reconnect(): void {
+  /** Cuts its own connection and comes back, to this node if it can be, else to whichever is chosen then. */
+  reconnect(node?: number): void {
+    this.#next = node;
     this.#own = this.#client !== undefined;
     this.#client?.socket.terminate();
   }
@@ -227,7 +230,8 @@ export class Person {
 
   async #live(): Promise<void> {
     while (!this.#over) {
-      const door = this.#choose();
+      const door = this.#choose(this.#next);
+      this.#next = undefined;
       try {
         const client = await StompClient.connected(door.wsUrl, tokenFor(this.id));
         this.#connected(client, door);

@@ -23,12 +23,24 @@ const MOVE_MS = 300;
 /** How long somebody speaks every few ms before and after what is measured, ms. */
 const AROUND_MS = 600;
 
+/**
+ * People who fled from a node are connected to it again, now that a process stands at its place. Without them all
+ * would come together at one node after a few deaths, and with that one nobody would be left elsewhere to see a
+ * takeover of its rooms.
+ */
+async function comeBack(people: readonly Person[], place: Place): Promise<void> {
+  for (const person of people) if (person.node !== place.at) person.reconnect(place.at);
+  const all = async () => people.every(({ node }) => node === place.at) || undefined;
+  await eventually(all, TAKEN_MS, `The return of ${people.length} people to node ${place.at}`);
+}
+
 /** SIGKILL of an owner, again and again; a new process takes its place at once or later. */
 async function kills(world: ClusterWorld): Promise<void> {
   const took: number[] = [];
   for (let kill = 1; kill <= KILLS; kill++) {
     await world.balanced();
     const { place, rooms } = await world.anyOwner();
+    const fleeing = world.peopleAt(place);
     const sinceMs = performance.now();
     const killed = place.server.kill();
     const elsewhere = (person: Person): boolean => person.node !== place.at && person.sinceMs < sinceMs;
@@ -45,6 +57,7 @@ async function kills(world: ClusterWorld): Promise<void> {
     took.push(...each);
     world.say(`kill ${kill}, of node ${place.at} with ${rooms.size} rooms: ${figure(each)}`);
     await again;
+    await comeBack(fleeing, place);
   }
   await world.goesOn("the last kill");
   world.say(`figure: from a kill to the next broadcast elsewhere, ${figure(took)}`);

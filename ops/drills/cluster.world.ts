@@ -231,7 +231,7 @@ export class ClusterWorld {
     this.rooms = made;
     this.probes = made.slice(ROOMS);
     const { ledger } = this;
-    const choose = (): Door => this.#door();
+    const choose = (node?: number): Door => this.#door(node);
     this.people = ids.map(
       (id) => new Person({ id, rooms: of.get(id) ?? [], choose, ledger, random: this.random.fork() }),
     );
@@ -247,9 +247,9 @@ export class ClusterWorld {
     this.#lag.enable();
   }
 
-  /** As a balancer without knowledge of their health would choose. */
-  #door(): Door {
-    const { at, server } = this.random.pick(this.places);
+  /** As a balancer without knowledge of their health would choose, unless a certain node is asked for. */
+  #door(node?: number): Door {
+    const { at, server } = this.places.find((place) => place.at === node) ?? this.random.pick(this.places);
     return { node: at, wsUrl: server.wsUrl };
   }
 
