@@ -39,8 +39,7 @@ export interface LookupsHost {
 
 /** How long a look is believed, ms: for what an earlier owner still stores after its shard was taken over. */
 export const LOOKUP_MS = 5_000;
-/** Rooms remembered, and bytes of their last messages. */
-const ROOMS_MOST = 10_000;
+/** Bytes of the rooms remembered, with their last messages: some 60,000 where those are short. */
 const ROOMS_BYTES_MOST = 33_554_432;
 /** Members and markers remembered, each over all rooms. */
 const USERS_MOST = 20_000;
@@ -70,9 +69,10 @@ interface Seen<T> {
 /** Looks of one node. Every method reads the archive where nothing is remembered, and rejects with its `StoreFailure`. */
 export class Lookups {
   readonly #host: LookupsHost;
-  readonly #looks = new LRUCache<string, Look>({ max: ROOMS_MOST, maxSize: ROOMS_BYTES_MOST });
-  readonly #members = new LRUCache<string, Seen<MemberRecord | undefined>>({ max: USERS_MOST });
-  readonly #markers = new LRUCache<string, Seen<MarkerRecord>>({ max: USERS_MOST });
+  // All bounded by sizes, users each of 1: a cache with a greatest count takes the room of all of them at once.
+  readonly #looks = new LRUCache<string, Look>({ maxSize: ROOMS_BYTES_MOST });
+  readonly #members = new LRUCache<string, Seen<MemberRecord | undefined>>({ maxSize: USERS_MOST });
+  readonly #markers = new LRUCache<string, Seen<MarkerRecord>>({ maxSize: USERS_MOST });
 
   constructor(host: LookupsHost) {
     this.#host = host;
@@ -126,7 +126,7 @@ export class Lookups {
     const known = about.in.get(key);
     if (known?.look === look) return known.read;
     const seen = { look, read: read() };
-    about.in.set(key, seen);
+    about.in.set(key, seen, { size: 1 });
     seen.read.catch(() => {
       if (about.in.peek(key) === seen) about.in.delete(key);
     });

@@ -27,8 +27,11 @@ const PAIRS_MOST = 10_000;
 export class Posts {
   readonly #host: PostsHost;
   #counter = 0;
-  /** Pairs of users → their direct room; only a short cut: the room itself checks access. */
-  readonly #pairs = new LRUCache<string, Promise<string>>({ max: PAIRS_MOST });
+  /**
+   * Pairs of users → their direct room; only a short cut: the room itself checks access. Bounded by sizes of 1, as
+   * a cache with a greatest count takes the room of all of them at once, in every node.
+   */
+  readonly #pairs = new LRUCache<string, Promise<string>>({ maxSize: PAIRS_MOST });
   /** How a direct room is made; set by the service, which knows how rooms are. */
   makeDirect: ((from: { id: string; name: string }, to: string) => Promise<string>) | undefined;
 
@@ -121,7 +124,7 @@ export class Posts {
     if (!found) {
       if (!this.makeDirect) throw new Error("The node was started without its rooms service.");
       found = this.makeDirect(from, to);
-      this.#pairs.set(pair, found);
+      this.#pairs.set(pair, found, { size: 1 });
       found.catch(() => this.#pairs.delete(pair));
     }
     return found;
