@@ -6,6 +6,7 @@ import fc from "fast-check";
 import type { Archive, MarkerRecord, MemberRecord, RoomRecord } from "./archive.ts";
 import type { Entry } from "./entry.ts";
 import { isUserId } from "./entry.ts";
+import { codePoint } from "./text.fixture.ts";
 
 /** Registers a test with an empty archive of its own, closed at its end. */
 export function archiveTest(
@@ -118,10 +119,10 @@ export const HARD_USERS = [
 ];
 
 /** Any user id. */
-export const anyUserId = fc.string({ unit: "binary", minLength: 1, maxLength: 64 }).filter(isUserId);
+export const anyUserId = fc.string({ unit: codePoint, minLength: 1, maxLength: 64 }).filter(isUserId);
 
 /** Any text, control characters and astral planes included, lone surrogates left out (they are no UTF-8). */
-export const anyText = fc.string({ unit: "binary", maxLength: 40 });
+export const anyText = fc.string({ unit: codePoint, maxLength: 40 });
 
 /** Any entry at a given place. */
 export function anyEntry(room: string, offset: number): fc.Arbitrary<Entry> {
