@@ -1,7 +1,7 @@
 /** The promises of design 2, as one process can keep them, under random interleavings, faults and crashes. */
-import { test } from "node:test";
 import fc from "fast-check";
 import { World, type WorldOptions } from "./promises.fixture.ts";
+import { unhooked } from "./unhooked.fixture.ts";
 
 /** One thing that happens; named so that a counterexample can be read. */
 class Act {
@@ -100,54 +100,43 @@ const acts = (kinds: typeof plain): fc.Arbitrary<Act[]> =>
   fc.array(fc.oneof(...kinds), { minLength: 5, maxLength: 50, size: "max" });
 const SMALL = { replayKeep: 4, batchEntries: 4, pendingEntries: 40, windowBytes: 1_000 };
 
-test("Without faults every promise holds, and nobody is ever told of a loss.", async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.nat(), acts(plain), (seed, all) => run(seed, all)),
-    { numRuns: 200, seed: 1 },
-  );
-});
-
-test("While stores are slow, fail, or forget the hot log, every promise holds without a told loss.", async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.nat(), acts(troubled), (seed, all) => run(seed, all)),
-    { numRuns: 200, seed: 2 },
-  );
-});
-
-test("Over crashes what was receipted stays, and every loss is told.", async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.nat(), acts(mortal), (seed, all) => run(seed, all)),
-    { numRuns: 200, seed: 3 },
-  );
-});
-
-test("When the hot log outlives its owner, nothing that was shown is lost.", async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.nat(), acts(failing), (seed, all) => run(seed, all)),
-    { numRuns: 200, seed: 5 },
-  );
-});
-
-test("With small bounds every promise holds.", async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.nat(), acts(mortal), (seed, all) => run(seed, all, { limits: SMALL })),
-    {
-      numRuns: 200,
-      seed: 4,
-    },
-  );
-});
-
-test("On a hot log that others share, nobody is told of a loss while it loses nothing.", async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.nat(), acts(failing), (seed, all) => run(seed, all, { shared: true })),
-    { numRuns: 200, seed: 6 },
-  );
-});
-
-test("On a hot log that others share and that forgets, what was receipted stays, and every loss is told.", async () => {
-  await fc.assert(
-    fc.asyncProperty(fc.nat(), acts(mortal), (seed, all) => run(seed, all, { shared: true })),
-    { numRuns: 200, seed: 7 },
-  );
+await unhooked({
+  "Without faults every promise holds, and nobody is ever told of a loss.": () =>
+    fc.assert(
+      fc.asyncProperty(fc.nat(), acts(plain), (seed, all) => run(seed, all)),
+      { numRuns: 200, seed: 1 },
+    ),
+  "While stores are slow, fail, or forget the hot log, every promise holds without a told loss.": () =>
+    fc.assert(
+      fc.asyncProperty(fc.nat(), acts(troubled), (seed, all) => run(seed, all)),
+      { numRuns: 200, seed: 2 },
+    ),
+  "Over crashes what was receipted stays, and every loss is told.": () =>
+    fc.assert(
+      fc.asyncProperty(fc.nat(), acts(mortal), (seed, all) => run(seed, all)),
+      { numRuns: 200, seed: 3 },
+    ),
+  "When the hot log outlives its owner, nothing that was shown is lost.": () =>
+    fc.assert(
+      fc.asyncProperty(fc.nat(), acts(failing), (seed, all) => run(seed, all)),
+      { numRuns: 200, seed: 5 },
+    ),
+  "With small bounds every promise holds.": () =>
+    fc.assert(
+      fc.asyncProperty(fc.nat(), acts(mortal), (seed, all) => run(seed, all, { limits: SMALL })),
+      {
+        numRuns: 200,
+        seed: 4,
+      },
+    ),
+  "On a hot log that others share, nobody is told of a loss while it loses nothing.": () =>
+    fc.assert(
+      fc.asyncProperty(fc.nat(), acts(failing), (seed, all) => run(seed, all, { shared: true })),
+      { numRuns: 200, seed: 6 },
+    ),
+  "On a hot log that others share and that forgets, what was receipted stays, and every loss is told.": () =>
+    fc.assert(
+      fc.asyncProperty(fc.nat(), acts(mortal), (seed, all) => run(seed, all, { shared: true })),
+      { numRuns: 200, seed: 7 },
+    ),
 });

@@ -1,22 +1,25 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { unhooked } from "../unhooked.fixture.ts";
 import { simulate } from "./simulate.ts";
 
 /** Seeds of one run of the tests; `npm run simulate` runs others. */
 const SEEDS = 500;
 
-test("On 500 seeds, whatever befalls a cluster, every promise is kept.", async () => {
-  for (let seed = 1; seed <= SEEDS; seed++) {
-    const { breach, faults } = await simulate(seed);
-    assert.equal(breach, undefined, `npm run simulate -- --seed ${seed} (${faults.join(", ")}): ${breach}`);
-  }
-});
-
 /** A late batch that nobody was told of. */
 const BROKE_ONCE = [52_806];
 
-test("Seeds that are beyond those and broke a promise once keep them all.", async () => {
-  for (const seed of BROKE_ONCE) assert.equal((await simulate(seed)).breach, undefined, `seed ${seed}`);
+await unhooked({
+  "On 500 seeds, whatever befalls a cluster, every promise is kept.": async () => {
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const { breach, faults } = await simulate(seed);
+      assert.equal(breach, undefined, `npm run simulate -- --seed ${seed} (${faults.join(", ")}): ${breach}`);
+    }
+  },
+
+  "Seeds that are beyond those and broke a promise once keep them all.": async () => {
+    for (const seed of BROKE_ONCE) assert.equal((await simulate(seed)).breach, undefined, `seed ${seed}`);
+  },
 });
 
 test("The same seed has the same story, kept or not, and another seed another one.", async () => {
