@@ -19,12 +19,15 @@ const ARGS = [
 ];
 /** The server of these tests replays no more than this; someone further behind reads the history again. */
 export const REPLAYED = 200;
+/** And takes so many messages of a connection at once, as the tests fill long rooms by one. */
+const BURST = 1_000;
 /** And it takes no longer messages than these bytes. */
 export const LONGEST = 20_000;
 const SETTINGS = {
   LIMIT_SIGNUPS_PER_ADDRESS: "0",
   LIMIT_REPLAY_ENTRIES: String(REPLAYED),
   LIMIT_BODY_BYTES: String(LONGEST),
+  LIMIT_SENDS_BURST: String(BURST),
 };
 const WAIT_MS = 15_000; // for anything a page should show; busy machines are slow
 

@@ -1,6 +1,8 @@
 /** The page in real Chromium against the real server: what people do with it, and what they must never see. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { must, type Session } from "../../ops/drills/harness.ts";
+import { StompClient } from "../../ops/drills/stomp.ts";
 import {
   allStored,
   assertAccessible,
@@ -224,23 +226,21 @@ test("Scrolling back brings older messages in order, bounded in the document, an
   await leave(ann);
 });
 
-/** Writes many messages through REST, with the token of the page's own session. */
+/** Messages of `fill` that are on their way at once; fewer than a connection may have unstored. */
+const FILLED_AT_ONCE = 100;
+
+/** Writes many messages by a connection of the test's own, in order; all are stored when it resolves. */
 async function fill({ page, name }: Person, count: number): Promise<void> {
   const room = new URL(page.url()).hash.replace("#room/", "");
   const body = { email: emailOf(name), password: `a long password of ${name}` };
-  await page.evaluate(
-    async ({ room, body, count }) => {
-      const json = { "content-type": "application/json" };
-      const answer = await fetch("/api/auth/login", { method: "POST", headers: json, body: JSON.stringify(body) });
-      const { accessToken } = (await answer.json()) as { accessToken: string };
-      const headers = { ...json, authorization: `Bearer ${accessToken}` };
-      for (let i = 1; i <= count; i++) {
-        const text = JSON.stringify({ body: `line ${i}` });
-        await fetch(`/api/rooms/${room}/messages`, { method: "POST", headers, body: text });
-      }
-    },
-    { room, body, count },
-  );
+  const { accessToken } = await must<Session>(stage.server, "POST /api/auth/login", { body });
+  const client = await StompClient.connected(stage.server.wsUrl, accessToken);
+  for (let i = 1; i <= count; i++) {
+    const last = i % FILLED_AT_ONCE === 0 || i === count;
+    if (last) await client.post(room, `line ${i}`);
+    else client.send("SEND", { destination: `/topic/room.${room}` }, `line ${i}`);
+  }
+  await client.disconnect();
 }
 
 test("A private chat found by name reaches the other at once, unread, with a divider when it is opened.", async () => {
