@@ -5,10 +5,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readdirSync } from "node:fs";
-import { availableParallelism, setPriority } from "node:os";
+import { availableParallelism } from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { toBackground } from "./background.ts";
 import { signToken } from "./client/frames.ts";
 import { CLIENT_CORE, canPin, checkAllowed } from "./process.ts";
 import { startConfab, type Target } from "./targets.ts";
@@ -22,8 +22,6 @@ const STORES_CORE = availableParallelism() > 2 ? 2 : CLIENT_CORE;
  * 256 the starts of four nodes take longer than what is measured. The number has no part in the way of a message.
  */
 const SHARDS = 8;
-/** FerretDB has to store all of it, not promptly: as the audience it leaves the core to who is waited for. */
-const MONGODB_NICE = 10;
 const STORED_LIMIT_MS = 60_000;
 /** Owners that have not changed for this long stay. */
 const SETTLED_MS = 2_000;
@@ -51,14 +49,8 @@ export class SharedStores {
     this.#process = process;
     this.#urls = urls;
     this.#pids = pids;
-    // Of all its threads, from which those to come have theirs.
-    for (const thread of readdirSync(`/proc/${pids.MONGODB_URL}/task`)) {
-      try {
-        setPriority(Number(thread), MONGODB_NICE);
-      } catch {
-        // It has ended since.
-      }
-    }
+    // FerretDB has to store all of it, not promptly: as the audience it leaves the core to who is waited for.
+    toBackground(pids.MONGODB_URL);
   }
 
   /** Starts them, empty. Rejects with what their process says when one can not be had. */

@@ -1,5 +1,5 @@
 /** All connections of a load client: opened with a bound on handshakes in progress, counted together, closed together. */
-import { setPriority } from "node:os";
+import { toBackground } from "../background.ts";
 import { cpuSeconds } from "../usage.ts";
 import { Connection, takeReads } from "./connection.ts";
 import { signToken } from "./frames.ts";
@@ -23,8 +23,6 @@ const QUIET_LOOKS = 10;
 const OPEN_POLL_MS = 1_000;
 /** No connection opened for this long: the server does not answer. */
 const OPEN_LIMIT_MS = 30_000;
-/** Priority of a load client that naps: it yields to the one that measures. */
-const NICE = 10;
 
 /** CPU seconds of the server and of the load clients, and the time, at one moment. */
 export interface Instant {
@@ -133,7 +131,8 @@ export class Fleet {
       this.#nap = setImmediate(turn);
     };
     if (this.#nap !== undefined) return;
-    setPriority(NICE);
+    // It yields to the one that measures.
+    toBackground(process.pid);
     this.#nap = setImmediate(turn);
   }
 
