@@ -39,12 +39,12 @@ export interface LookupsHost {
 
 /** How long a look is believed, ms: for what an earlier owner still stores after its shard was taken over. */
 export const LOOKUP_MS = 5_000;
-/** Bytes of the rooms remembered, with their last messages: some 60,000 where those are short. */
+/** Bytes of the rooms remembered, with their last messages: some 15,000 where those are short. */
 const ROOMS_BYTES_MOST = 33_554_432;
 /** Members and markers remembered, each over all rooms. */
 const USERS_MOST = 20_000;
 /** Of a room's look beyond its last message, about. */
-const LOOK_BYTES = 512;
+const LOOK_BYTES = 2_048;
 /** Of a user who reacted to it, about. */
 const USER_BYTES = 64;
 /** Entries among which the last message is looked for. */
