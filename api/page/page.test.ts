@@ -288,7 +288,7 @@ test("All can be done by keyboard alone.", async () => {
       const text = await ann.page.evaluate(() => {
         const at = document.activeElement;
         if (at === document.body) return "";
-        return `${at?.getAttribute("aria-label") ?? ""} ${at?.textContent ?? ""} ${at?.getAttribute("name") ?? ""} ${at?.id ?? ""}`;
+        return `${at?.getAttribute("aria-label") ?? ""} ${at?.textContent ?? ""} #${at?.id ?? ""}`;
       });
       if (text.includes(name)) return;
       await keyboard.press("Tab");
@@ -316,7 +316,7 @@ test("All can be done by keyboard alone.", async () => {
   await keyboard.type("Keys");
   await keyboard.press("Enter");
   await ann.page.getByText("The conversation begins here.").waitFor();
-  await tabTo("message");
+  await tabTo("#message");
   await keyboard.type("one");
   await keyboard.press("Shift+Enter");
   await keyboard.type("two");
