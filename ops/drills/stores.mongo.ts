@@ -35,7 +35,8 @@ const SLOWEST_MS = 8_000;
 /** How long a store may be so slow until a breaker opens, and well again until nothing is degraded, ms. */
 const OPENS_MS = 30_000;
 const READY_MS = 15_000;
-const OPEN_BREAKER = /^confab_store_breaker_state\{store="archive",calls="writes"\} 2$/m;
+/** Of reads or of writes: after an unclear answer the writer reads first, and writes nothing while it can not. */
+const OPEN_BREAKER = /^confab_store_breaker_state\{store="archive",calls="\w+"\} 2$/m;
 /** What the node logs of a place that another has taken. */
 const CONFLICT = "another entry stands where ours was to be stored";
 const DUPLICATE_KEY = 11_000;
@@ -254,7 +255,7 @@ class MongoFaults {
     return taken;
   }
 
-  /** Every answer is later than the driver waits for it, until the breaker of writes opens; then all is well. */
+  /** Every answer is later than the driver waits for it, until a breaker opens; then all is well. */
   async outage(): Promise<void> {
     const world = this.#world;
     const { heard } = world;
