@@ -178,9 +178,14 @@ export async function signUp({ page, name }: Person): Promise<void> {
   await live(page);
 }
 
-/** Waits until the page says that it is connected. */
+/** Waits until the page says that it is connected; fails with what it says instead. */
 export async function live(page: Page): Promise<void> {
-  await page.locator(".status.live").waitFor();
+  try {
+    await page.locator(".status.live").waitFor();
+  } catch (cause) {
+    const words = await page.locator("body").textContent();
+    throw new Error(`The page is not connected. It says: ${words}`, { cause });
+  }
 }
 
 /** Opens a public room by browsing, joining it if need be. */
