@@ -29,8 +29,12 @@ const AROUND_MS = 600;
  * takeover of its rooms.
  */
 async function comeBack(people: readonly Person[], place: Place): Promise<void> {
-  for (const person of people) if (person.node !== place.at) person.reconnect(place.at);
-  const all = async () => people.every(({ node }) => node === place.at) || undefined;
+  const all = async (): Promise<true | undefined> => {
+    const away = people.filter(({ node }) => node !== place.at);
+    // One who was on the way to another node just now is asked again there.
+    for (const person of away) if (person.node !== undefined) person.reconnect(place.at);
+    return away.length === 0 || undefined;
+  };
   await eventually(all, TAKEN_MS, `The return of ${people.length} people to node ${place.at}`);
 }
 
