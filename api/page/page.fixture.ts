@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { connect, createServer, type Server as NetServer, type Socket } from "node:net";
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { type Server, startServer } from "../../ops/drills/harness.ts";
+import { Diary } from "./page.diary.ts";
 
 const CHROMIUM = "/usr/bin/chromium";
 const ARGS = [
@@ -92,6 +93,8 @@ export interface Person {
   readonly url: string;
   /** Console errors, exceptions and policy violations so far, but for those of a cut network. */
   readonly complaints: string[];
+  /** What the page did and met, and how it and its server are now. */
+  readonly told: () => Promise<string>;
 }
 
 /** A server and a browser for a file of tests. */
@@ -144,6 +147,7 @@ export class Stage {
     const context = await this.#browser.newContext({ reducedMotion: "reduce", ...options });
     context.setDefaultTimeout(WAIT_MS);
     const page = await context.newPage();
+    const diary = new Diary(page);
     const complaints: string[] = [];
     page.on("pageerror", (error) => complaints.push(`exception: ${error.message}`));
     page.on("console", (message) => {
@@ -152,7 +156,7 @@ export class Stage {
       if (message.type() === "error" && !/net::ERR_|WebSocket connection to/.test(text)) complaints.push(text);
     });
     await page.goto(url);
-    return { name, page, context, hop, url, complaints };
+    return { name, page, context, hop, url, complaints, told: () => diary.told(this.server) };
   }
 
   /** A new person, signed up through the page. */
@@ -169,22 +173,22 @@ export function emailOf(name: string): string {
 }
 
 /** Signs up through the page. */
-export async function signUp({ page, name }: Person): Promise<void> {
+export async function signUp(person: Person): Promise<void> {
+  const { page, name } = person;
   await page.getByRole("button", { name: "Make an account" }).click();
   await page.getByLabel("Name").fill(name);
   await page.getByLabel("Email").fill(emailOf(name));
   await page.getByLabel("Password").fill(`a long password of ${name}`);
   await page.getByRole("button", { name: "Sign up" }).click();
-  await live(page);
+  await live(person);
 }
 
-/** Waits until the page says that it is connected; fails with what it says instead. */
-export async function live(page: Page): Promise<void> {
+/** Waits until the page says that it is connected; fails with all that is known of it. */
+export async function live({ page, name, told }: Person): Promise<void> {
   try {
     await page.locator(".status.live").waitFor();
   } catch (cause) {
-    const words = await page.locator("body").textContent();
-    throw new Error(`The page is not connected. It says: ${words}`, { cause });
+    throw new Error(`The page of ${name} is not connected.\n${await told()}`, { cause });
   }
 }
 

@@ -153,7 +153,7 @@ test("Who comes back with a session that the server ended is told so, and logs i
   await ann.page.getByLabel("Email").fill(emailOf(ann.name));
   await ann.page.getByLabel("Password").fill(`a long password of ${ann.name}`);
   await ann.page.getByRole("button", { name: "Log in" }).click();
-  await live(ann.page);
+  await live(ann);
   assert.equal(await ann.page.getByText("Your session has ended").count(), 0);
   await ann.context.close();
 });

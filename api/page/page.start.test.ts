@@ -34,7 +34,7 @@ test("A message that the server does not take is marked as failed, and the page 
   await allStored(ann);
   await say(ann, "x".repeat(LONGEST + 1));
   await ann.page.getByText("The body is larger than the limit.").waitFor();
-  await live(ann.page);
+  await live(ann);
   await say(ann, "after");
   await ann.page.locator(".line .mark.stored, .line .mark.seen").nth(1).waitFor();
   await ann.page.getByRole("button", { name: "Discard" }).click();

@@ -114,7 +114,7 @@ test("A connection that dies again and again while both write loses nothing and 
       if (i === 2) ben.hop.cut();
     }
     ben.hop.heal();
-    await live(ben.page);
+    await live(ben);
   }
   await allStored(ben);
   await allStored(ann);
@@ -163,7 +163,7 @@ test("The browser's own offline switch is believed at once, and back online the 
   await ann.page.locator(".status.off").waitFor();
   await say(ann, "written offline");
   await ann.context.setOffline(false);
-  await live(ann.page);
+  await live(ann);
   await allStored(ann);
   assert.deepEqual(await texts(ann), ["written offline"]);
   await leave(ann);
@@ -175,7 +175,7 @@ test("A reload keeps one signed in and in the room; logging out does not.", asyn
   await say(ann, "still here");
   await allStored(ann);
   await ann.page.reload();
-  await live(ann.page);
+  await live(ann);
   await sees(ann, "still here");
   await ann.page.getByRole("button", { name: "Log out" }).click();
   await ann.page.getByRole("heading", { name: "Log in" }).waitFor();
@@ -304,7 +304,7 @@ test("All can be done by keyboard alone.", async () => {
     await keyboard.press("Tab");
   }
   await keyboard.press("Enter");
-  await live(ann.page);
+  await live(ann);
   await tabTo("New room");
   await keyboard.press("Enter");
   await ann.page.locator("dialog input:focus").first().waitFor();
@@ -373,7 +373,7 @@ test("A server that is killed and started again finds the page where it was.", a
   await ann.page.locator(".status.off").waitFor();
   await say(ann, "while it was away");
   await stage.restart();
-  await live(ann.page);
+  await live(ann);
   await allStored(ann);
   assert.deepEqual(await texts(ann), ["before the end", "while it was away"]);
   await leave(ann);
