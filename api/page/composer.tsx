@@ -1,6 +1,6 @@
 /** Where one writes: Enter sends, Shift+Enter begins a new line. */
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useDesk } from "./use.ts";
 
 const IDLE_MS = 3_000; // without a key for this long one no longer types
@@ -28,7 +28,8 @@ export function Composer({ room, name, onSent }: { room: string; name: string; o
   const [text, setText] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
   const idle = useRef<ReturnType<typeof setTimeout>>(undefined);
-  useEffect(() => {
+  // With the field, not later, when one may be typing elsewhere.
+  useLayoutEffect(() => {
     if (matchMedia("(hover: hover)").matches) field.current?.focus();
     return () => clearTimeout(idle.current);
   }, []);
@@ -97,7 +98,7 @@ export function Composer({ room, name, onSent }: { room: string; name: string; o
 export function Editor(props: { text: string; onSave: (text: string) => void; onClose: () => void }): JSX.Element {
   const [text, setText] = useState(props.text);
   const field = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => field.current?.focus(), []);
+  useLayoutEffect(() => field.current?.focus(), []);
   useEffect(() => {
     if (field.current !== null) grow(field.current);
   }, [text]);

@@ -1,6 +1,6 @@
 /** Sign in, or make an account. */
 import type { JSX, TargetedSubmitEvent } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useDesk, useTask } from "./use.ts";
 
 const PASSWORD_LENGTH = 8;
@@ -11,7 +11,8 @@ export function Login({ notice }: { notice: string | undefined }): JSX.Element {
   const [fresh, setFresh] = useState(false);
   const { busy, problem, run } = useTask();
   const first = useRef<HTMLInputElement>(null);
-  useEffect(() => first.current?.focus(), [fresh]);
+  // With the fields, not later: who has begun to type by then would go on in another field.
+  useLayoutEffect(() => first.current?.focus(), [fresh]);
   const submit = (event: TargetedSubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);

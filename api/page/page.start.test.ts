@@ -1,7 +1,7 @@
 /** The page as a new user meets it, in real Chromium against the real server; and a message that nobody takes. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { allStored, assertQuiet, LONGEST, live, makeRoom, Stage, say, texts } from "./page.fixture.ts";
+import { allStored, assertQuiet, emailOf, LONGEST, live, makeRoom, Stage, say, texts } from "./page.fixture.ts";
 
 let stage: Stage;
 
@@ -40,5 +40,46 @@ test("A message that the server does not take is marked as failed, and the page 
   await ann.page.getByRole("button", { name: "Discard" }).click();
   await allStored(ann);
   assert.deepEqual(await texts(ann), ["before", "after"]);
+  assertQuiet(ann);
+});
+
+/** The timers and frames of a page, which a test can hold back as a machine without time to spare does. */
+interface Slow {
+  held: (() => void)[] | undefined;
+}
+
+/** Runs in the page before its own code. */
+function slow(): void {
+  const page = globalThis as typeof globalThis & { slow: Slow };
+  page.slow = { held: undefined };
+  const { requestAnimationFrame: frame, setTimeout: timer } = globalThis;
+  page.requestAnimationFrame = (draw) =>
+    page.slow.held ? page.slow.held.push(() => draw(performance.now())) : frame(draw);
+  const later = (act: () => void, ms?: number) => (page.slow.held ? page.slow.held.push(act) : timer(act, ms));
+  page.setTimeout = later as typeof setTimeout;
+}
+
+test("The focus goes to a form's first field with the form, not when one types in another field already.", async () => {
+  const ann = await stage.person("Ann Slow");
+  const { page, name } = ann;
+  await page.addInitScript(slow);
+  await page.reload();
+  await page.getByRole("button", { name: "Make an account" }).waitFor();
+  await page.evaluate(() => {
+    (globalThis as unknown as { slow: Slow }).slow.held = [];
+  });
+  await page.getByRole("button", { name: "Make an account" }).click();
+  await page.locator("input[name=name]:focus").fill(name);
+  await page.getByLabel("Email").fill(emailOf(name));
+  await page.getByLabel("Password").fill("a long password, typed in time");
+  const focused = await page.evaluate(() => {
+    const { slow: held } = globalThis as unknown as { slow: Slow };
+    for (const act of held.held?.splice(0) ?? []) act();
+    held.held = undefined;
+    return document.activeElement?.getAttribute("name");
+  });
+  assert.equal(focused, "password");
+  await page.getByRole("button", { name: "Sign up" }).click();
+  await live(ann);
   assertQuiet(ann);
 });
