@@ -1,7 +1,7 @@
 /** The page as a new user meets it, in real Chromium against the real server; and a message that nobody takes. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { allStored, assertQuiet, emailOf, LONGEST, live, makeRoom, Stage, say, texts } from "./page.fixture.ts";
+import { allStored, assertQuiet, emailOf, LONGEST, live, makeRoom, Stage, say, signUp, texts } from "./page.fixture.ts";
 
 let stage: Stage;
 
@@ -46,15 +46,18 @@ test("A message that the server does not take is marked as failed, and the page 
 /** The timers and frames of a page, which a test can hold back as a machine without time to spare does. */
 interface Slow {
   held: (() => void)[] | undefined;
+  frameless: boolean;
 }
 
 /** Runs in the page before its own code. */
 function slow(): void {
   const page = globalThis as typeof globalThis & { slow: Slow };
-  page.slow = { held: undefined };
+  page.slow = { held: undefined, frameless: false };
   const { requestAnimationFrame: frame, setTimeout: timer } = globalThis;
-  page.requestAnimationFrame = (draw) =>
-    page.slow.held ? page.slow.held.push(() => draw(performance.now())) : frame(draw);
+  page.requestAnimationFrame = (draw) => {
+    if (page.slow.frameless) return 0;
+    return page.slow.held ? page.slow.held.push(() => draw(performance.now())) : frame(draw);
+  };
   const later = (act: () => void, ms?: number) => (page.slow.held ? page.slow.held.push(act) : timer(act, ms));
   page.setTimeout = later as typeof setTimeout;
 }
@@ -81,5 +84,20 @@ test("The focus goes to a form's first field with the form, not when one types i
   assert.equal(focused, "password");
   await page.getByRole("button", { name: "Sign up" }).click();
   await live(ann);
+  assertQuiet(ann);
+});
+
+test("A page that gets no frames, as a covered window's, shows what happens all the same.", async () => {
+  const ann = await stage.person("Ann Covered");
+  await ann.page.addInitScript(slow);
+  await ann.page.reload();
+  await ann.page.getByRole("button", { name: "Make an account" }).waitFor();
+  await ann.page.evaluate(() => {
+    (globalThis as unknown as { slow: Slow }).slow.frameless = true;
+  });
+  await signUp(ann);
+  await makeRoom(ann, "Covered");
+  await say(ann, "Is anybody there?");
+  await ann.page.locator(".line .mark.stored").waitFor();
   assertQuiet(ann);
 });

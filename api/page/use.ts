@@ -5,7 +5,7 @@ import type { Desk } from "./desk.ts";
 import { explain } from "./session.ts";
 import type { State, Store } from "./store.ts";
 
-const HIDDEN_MS = 250; // a hidden page draws this often at most
+const FRAMELESS_MS = 250; // a page that gets no frames, as it is hidden or covered, draws this often at most
 
 /** The desk of the page. */
 export const DeskContext = createContext<Desk | undefined>(undefined);
@@ -15,6 +15,17 @@ export function useDesk(): Desk {
   const desk = useContext(DeskContext);
   if (desk === undefined) throw new Error("There is no desk around this component.");
   return desk;
+}
+
+/** Draws with the next frame; where the browser has none to give, which it tells nobody, after a while. */
+function soon(draw: () => void): void {
+  const once = () => {
+    cancelAnimationFrame(frame);
+    clearTimeout(timer);
+    draw();
+  };
+  const frame = requestAnimationFrame(once);
+  const timer = setTimeout(once, FRAMELESS_MS);
 }
 
 /** The state; a burst of changes draws once per frame. */
@@ -29,8 +40,7 @@ export function useStore(store: Store): State {
     const stop = store.listen(() => {
       if (waiting) return;
       waiting = true;
-      if (document.visibilityState === "visible") requestAnimationFrame(draw);
-      else setTimeout(draw, HIDDEN_MS);
+      soon(draw);
     });
     draw();
     return stop;
