@@ -6,6 +6,7 @@
 import type { Violation } from "./checker.ts";
 import { call, makeRoom, type Server, startServer, tokenFor, within } from "./harness.ts";
 import { Random } from "./random.ts";
+import { Report, sceneOfOne, type Testimony } from "./report.ts";
 import { type Closing, StompClient } from "./stomp.ts";
 
 /** How hard a churn drill is. */
@@ -40,6 +41,7 @@ class Restless {
   readonly #random: Random;
   #client: StompClient | undefined;
   #over = false;
+  #sinceMs = performance.now();
 
   constructor(options: { id: string; wsUrl: string; rooms: readonly string[]; random: Random }) {
     this.#id = options.id;
@@ -52,17 +54,30 @@ class Restless {
     return this.#client !== undefined;
   }
 
+  /** For the report of a drill that broke. */
+  get testimony(): Testimony {
+    const ends = this.closings.map(({ code, reason }) => `end ${code} ${reason}`);
+    const failures = Array.from({ length: this.failures }, () => "turned away");
+    return {
+      ...{ id: this.#id, sinceMs: this.#sinceMs, connections: this.closings.length, streams: [], said: [] },
+      node: this.connected ? 0 : undefined,
+      notes: [...ends, ...failures],
+    };
+  }
+
   async run(): Promise<void> {
     while (!this.#over) {
       try {
         const client = await StompClient.connected(this.#wsUrl, tokenFor(this.#id));
         client.onFrame = (frame) => frame.command === "MESSAGE";
         this.#client = client;
+        this.#sinceMs = performance.now();
         await this.#live(client);
         this.closings.push(await client.closed);
       } catch {
         this.failures++;
       }
+      if (this.connected) this.#sinceMs = performance.now();
       this.#client = undefined;
       await pause(this.#random.whole(20, 300));
     }
@@ -155,35 +170,38 @@ async function live(server: Server, clients: readonly Restless[], options: Churn
 
 /** Runs the drill; answers what was broken. */
 export async function churnDrill(options: ChurnOptions): Promise<Violation[]> {
-  const random = new Random(options.seed);
   options.say(`Churn drill, seed ${options.seed}: ${options.clients} clients, ${options.restarts} restarts.`);
   const first = await startServer({ env: { LOG_LEVEL: "warn" } });
-  const broken: Violation[] = [];
   const clients: Restless[] = [];
+  const scene = () => sceneOfOne(first, { people: clients.map(({ testimony }) => testimony) });
   try {
-    const owner = tokenFor("churn-owner");
-    const rooms: string[] = [];
-    for (let at = 0; at < ROOMS; at++)
-      rooms.push(await makeRoom(first, owner, { name: `churn ${at}`, type: "public" }));
-    for (let at = 0; at < options.clients; at++) {
-      clients.push(new Restless({ id: `restless-${at}`, wsUrl: first.wsUrl, rooms, random: random.fork() }));
-    }
-    const running = clients.map((client) => client.run());
-    let server = first;
-    for (let life = 0; life <= options.restarts; life++) {
-      if (life > 0) server = await server.restart().ready();
-      broken.push(...(await live(server, clients, options)));
-    }
-    server = await server.restart().ready();
-    await Promise.all(clients.map((client) => client.end()));
-    await within(Promise.all(running), 10_000, "The end of all clients");
-    const health = await call(server, "GET /health/ready");
-    if (health.status !== 200)
-      broken.push({ rule: "health", what: `The last process is not ready: ${health.status}.` });
-    options.say(`  ${clients.reduce((total, client) => total + client.actions, 0)} actions`);
+    return await new Report(scene, options.say).watch(() => churn(first, clients, options));
   } finally {
     await Promise.all(clients.map((client) => client.end()));
     await first.remove();
   }
+}
+
+/** Lets clients come and go over the lives of a server, and adds them to `clients`; answers what was broken. */
+async function churn(first: Server, clients: Restless[], options: ChurnOptions): Promise<Violation[]> {
+  const random = new Random(options.seed);
+  const broken: Violation[] = [];
+  const owner = tokenFor("churn-owner");
+  const rooms: string[] = [];
+  for (let at = 0; at < ROOMS; at++) rooms.push(await makeRoom(first, owner, { name: `churn ${at}`, type: "public" }));
+  for (let at = 0; at < options.clients; at++)
+    clients.push(new Restless({ id: `restless-${at}`, wsUrl: first.wsUrl, rooms, random: random.fork() }));
+  const running = clients.map((client) => client.run());
+  let server = first;
+  for (let life = 0; life <= options.restarts; life++) {
+    if (life > 0) server = await server.restart().ready();
+    broken.push(...(await live(server, clients, options)));
+  }
+  server = await server.restart().ready();
+  await Promise.all(clients.map((client) => client.end()));
+  await within(Promise.all(running), 10_000, "The end of all clients");
+  const health = await call(server, "GET /health/ready");
+  if (health.status !== 200) broken.push({ rule: "health", what: `The last process is not ready: ${health.status}.` });
+  options.say(`  ${clients.reduce((total, client) => total + client.actions, 0)} actions`);
   return broken;
 }

@@ -44,9 +44,10 @@ async function spell(world: ClusterWorld, owner: { place: Place; rooms: Readonly
   for (const room of rooms.keys())
     for (const here of [true, false]) world.inside(room, (node) => (node === place.at) === here).say(room);
   await ended;
-  const left = meter.waiting.length;
+  const left = meter.waiting;
   world.say(`${how.what} of node ${place.at} with ${rooms.size} rooms: taken over after ${figure(meter.stop())}`);
-  if (how.forMs > LEASE_MS && left > 0) world.break("not-taken", `${left} rooms after ${how.what}.`);
+  if (how.forMs > LEASE_MS && left.length > 0)
+    world.break("not-taken", `${how.what} of node ${place.at}: nothing of another owner in ${left.join(", ")}.`);
   await world.goesOn(`${how.what}, at that node`, place);
   await world.goesOn(`${how.what}, anywhere`);
   kept(how.what);

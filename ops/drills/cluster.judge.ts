@@ -5,9 +5,10 @@
  */
 import { check, type Violation } from "./checker.ts";
 import type { Person } from "./cluster.person.ts";
-import { ADMIN, type ClusterWorld, LOOK_MS, type Place } from "./cluster.world.ts";
+import { type ClusterWorld, LOOK_MS, type Place } from "./cluster.world.ts";
 import { pause, readArchive } from "./crash.ts";
 import { call, eventually, must, tokenFor } from "./harness.ts";
+import { ADMIN } from "./report.nodes.ts";
 
 /** How long everybody may take to be answered and to catch up, ms. */
 const SETTLE_MS = 30_000;
@@ -56,7 +57,6 @@ export async function judge(world: ClusterWorld): Promise<Violation[]> {
   );
   const faults = people.flatMap((person) => person.faults.map((what) => ({ rule: "fault", what })));
   const broken = [...world.broken, ...faults, ...check(story)];
-  if (broken.length > 0) await world.keepLogs();
   world.say(`figure: delay of the clients' own event loop, p99 ${world.lagMs} ms`);
   world.say(`judged in ${Math.round(performance.now() - startedAt)} ms`);
   return broken;

@@ -5,8 +5,10 @@
  */
 import type { Item, Place, Sending, Stream, StreamEvent } from "./checker.ts";
 import { tokenFor } from "./harness.ts";
-import { digest, type Pace } from "./participant.ts";
+import { digest, itemOf, placeOf } from "./items.ts";
+import type { Pace } from "./participant.ts";
 import type { Random } from "./random.ts";
+import type { Said, Testimony } from "./report.ts";
 import { type Closing, StompClient, type StompFrame } from "./stomp.ts";
 
 /** Messages without an answer, at most; beyond it a person waits. */
@@ -40,16 +42,7 @@ export class Ledger {
     const id = headers["message-id"] ?? "";
     const known = this.#known.get(id);
     if (known && alike(known.item, headers) && known.body.equals(body)) return known.item;
-    const item: Item = {
-      ...placeOf(headers),
-      id,
-      event: headers.event ?? "",
-      sender: headers.sender ?? "",
-      key: headers["client-message-id"] ?? "",
-      body: digest(body),
-      count: Number(headers.count),
-      atMs: Number(headers.timestamp),
-    };
+    const item = itemOf(headers, body);
     if (this.#known.size >= ENTRIES_MOST) throw new Error("A ledger overflowed.");
     if (!known) this.#known.set(id, { item, body: Buffer.from(body) });
     return item;
@@ -68,11 +61,6 @@ function alike(item: Item, headers: Readonly<Record<string, string>>): boolean {
   );
 }
 
-const placeOf = (headers: Readonly<Record<string, string>>, prefix = ""): Place => ({
-  offset: Number(headers[`${prefix}offset`]),
-  term: Number(headers[`${prefix}term`]),
-});
-
 /** The room of an entry, which is the first part of its id. */
 export const roomOf = ({ id }: Item): string => id.slice(0, id.indexOf("."));
 
@@ -86,9 +74,10 @@ export interface PersonOptions {
   readonly random: Random;
 }
 
-interface Message extends Sending {
+interface Message extends Said {
   readonly body: string;
   readonly stored: Place[];
+  answeredAtMs: number | undefined;
 }
 
 interface Listening {
@@ -121,6 +110,8 @@ export class Person {
   receipts = 0;
   /** Since when it is connected, by `performance.now()`. */
   sinceMs = Number.NaN;
+  /** Since when it was last away. */
+  #awaySinceMs = performance.now();
   readonly #choose: (node?: number) => Door;
   readonly #ledger: Ledger;
   readonly #random: Random;
@@ -187,6 +178,23 @@ export class Person {
     return [...this.#done.values(), ...this.#pending.values()];
   }
 
+  /** For the report of a drill that broke. */
+  get testimony(): Testimony {
+    const { id, node, connections, streams } = this;
+    const often = (what: string, times: number): readonly string[] => Array.from({ length: times }, () => what);
+    return {
+      ...{ id, node, connections, streams },
+      sinceMs: node === undefined ? this.#awaySinceMs : this.sinceMs,
+      said: [...this.#done.values(), ...this.#pending.values()],
+      notes: [
+        ...this.faults,
+        ...this.endings.map(({ node: of, code, reason }) => `end ${code} ${reason} at node ${of}`),
+        ...[...this.turnedAway].flatMap(([what, times]) => often(`turned away: ${what}`, times)),
+        ...[...this.refusals].flatMap(([what, times]) => often(`refused: ${what}`, times)),
+      ],
+    };
+  }
+
   /** Connects, and comes back whenever the connection ends. */
   start(): void {
     this.#life = this.#live();
@@ -244,6 +252,7 @@ export class Person {
         const code = /CONNECT was refused: (\S+)/.exec((error as Error).message)?.[1] ?? "unreachable";
         this.turnedAway.set(code, (this.turnedAway.get(code) ?? 0) + 1);
       }
+      if (this.#node !== undefined) this.#awaySinceMs = performance.now();
       this.#client = undefined;
       this.#node = undefined;
       if (!this.#over) await pause(this.#random.whole(BACK.lowMs, BACK.highMs));
@@ -294,6 +303,7 @@ export class Person {
     if (!message) return false;
     this.receipts++;
     message.stored.push(placeOf(headers));
+    message.answeredAtMs ??= performance.now();
     if (this.#pending.delete(id)) this.#done.set(id, message);
     return true;
   }
@@ -334,6 +344,8 @@ export class Person {
       bodies: [digest(body)],
       stored: [],
       accepted: [],
+      saidAtMs: performance.now(),
+      answeredAtMs: undefined,
     };
     this.#pending.set(key, message);
     this.#transmit(message);

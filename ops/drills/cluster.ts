@@ -55,8 +55,11 @@ async function kills(world: ClusterWorld): Promise<void> {
     if (exit.signal !== "SIGKILL") world.break("ended", `A node ended by itself: ${exit.code ?? exit.signal}.`);
     const again = world.rest({ lowMs: 0, highMs: 3_000 }).then(() => world.replace(place));
     while (meter.waiting.length > 0 && performance.now() - sinceMs < TAKEN_MS) await pause(20);
-    for (const room of meter.waiting)
-      world.break("not-taken", `${TAKEN_MS} ms after kill ${kill}: nothing in ${room}.`);
+    for (const room of meter.waiting) {
+      const hearing = world.people.filter((person) => person.rooms.includes(room) && elsewhere(person)).length;
+      const what = `nothing above term ${rooms.get(room)} in ${room} to ${hearing} people elsewhere`;
+      world.break("not-taken", `${TAKEN_MS} ms after kill ${kill}, of node ${place.at}: ${what}.`);
+    }
     const each = meter.stop();
     took.push(...each);
     world.say(`kill ${kill}, of node ${place.at} with ${rooms.size} rooms: ${figure(each)}`);

@@ -3,17 +3,16 @@
  * own, up to three nodes on all of them, and hundreds of people with a real connection each, spread over the
  * nodes. Few people talk, steadily; all write down what they were promised and shown, and the checker judges.
  */
-import { mkdtemp, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { StoreProxy } from "../stores/proxy.ts";
 import type { Violation } from "./checker.ts";
 import { type Door, Ledger, Person, roomOf } from "./cluster.person.ts";
 import { pause } from "./crash.ts";
-import { eventually, makeRoom, must, type Server, signToken, startServer, tokenFor } from "./harness.ts";
+import { eventually, makeRoom, must, type Server, startServer, tokenFor } from "./harness.ts";
 import type { Pace } from "./participant.ts";
 import { Random } from "./random.ts";
+import { ADMIN, disagreements, nameOf, shardsOf } from "./report.nodes.ts";
+import { Report, type Scene } from "./report.ts";
 import { type StoreServers, startStores } from "./stores.world.ts";
 
 /** What a drill of many nodes is told. */
@@ -80,19 +79,6 @@ export interface Place {
   name: string;
 }
 
-/** Claims that open the administrators' REST. */
-export const ADMIN = signToken({ sub: "administrator", name: "Administrator", groups: ["confab-admin"] });
-
-interface NodeJson {
-  readonly node: string;
-  readonly here: boolean;
-}
-
-interface ShardJson {
-  readonly owner?: string;
-  readonly term: number;
-}
-
 /** The stores, the nodes, the people, and what was broken so far. */
 export class ClusterWorld {
   readonly stores: StoreServers;
@@ -117,6 +103,10 @@ export class ClusterWorld {
   /** Everything that must be ended. */
   readonly #servers: Server[] = [];
   readonly #proxies: StoreProxy[] = [];
+  readonly #report = new Report(
+    () => this.#scene(),
+    (line) => this.#say(line),
+  );
 
   private constructor(stores: StoreServers, shape: Shape, options: ClusterOptions) {
     this.stores = stores;
@@ -130,19 +120,23 @@ export class ClusterWorld {
   }
 
   /**
-   * Starts the stores, the nodes and the people, hands them to `drill`, and ends everything after it.
+   * Starts the stores, the nodes and the people, hands them to `drill`, and ends everything after it; answers the
+   * broken promises.
    * @throws StoreMissing when a server can not be had.
    */
-  static async run<T>(options: ClusterOptions, shape: Shape, drill: (world: ClusterWorld) => Promise<T>): Promise<T> {
+  static async run(
+    options: ClusterOptions,
+    shape: Shape,
+    drill: (world: ClusterWorld) => Promise<Violation[]>,
+  ): Promise<Violation[]> {
     const stores = await startStores();
     const world = new ClusterWorld(stores, shape, options);
     try {
-      for (let at = 0; at < shape.nodes; at++) await world.addNode();
-      await world.#populate();
-      return await drill(world);
-    } catch (error) {
-      await world.keepLogs();
-      throw error;
+      return await world.#report.watch(async () => {
+        for (let at = 0; at < shape.nodes; at++) await world.addNode();
+        await world.#populate();
+        return drill(world);
+      });
     } finally {
       world.#lag.disable();
       for (const person of world.people) person.hush();
@@ -161,6 +155,27 @@ export class ClusterWorld {
   break(rule: string, what: string): void {
     this.broken.push({ rule, what });
     this.say(`BROKEN ${rule}: ${what}`);
+    this.#report.broke(rule, what);
+  }
+
+  #scene(): Scene {
+    const { postgres, ferretdb, redis } = this.stores;
+    const nodes = this.#servers.map(({ newest, lives, port }) => {
+      const place = this.places.find(({ server }) => server.port === port);
+      const name = place?.server === newest ? place.name : "which is starting";
+      return { label: place ? `${place.at}, ${name}` : "that left", server: newest, lives };
+    });
+    const notes = Object.entries({ postgres, ferretdb, redis }).map(
+      ([name, { running }]) => `${name} ${running ? "runs" : "does not run"}`,
+    );
+    const proxies = this.#proxies.map(({ connections }, at) => `${connections} connections of node ${at} to Redis`);
+    const terms = this.rooms.map((room) => `${room} ${this.terms.get(room) ?? 0}`);
+    return {
+      people: this.people.map(({ testimony }) => testimony),
+      rooms: this.rooms,
+      nodes,
+      notes: [...notes, ...proxies, `highest term shown in each room: ${terms.join(", ")}`],
+    };
   }
 
   /** How late this process's own event loop is, p99 since the start, ms: how busy the machine is. */
@@ -279,6 +294,7 @@ export class ClusterWorld {
   /** Waits until every node names the same living owners and that lasts; answers shard → name of the owner. */
   async balanced(): Promise<readonly string[]> {
     let last = "";
+    let amiss = "";
     let sinceMs = performance.now();
     const ask = async (): Promise<readonly string[] | undefined> => {
       await pause(LOOK_MS);
@@ -289,6 +305,7 @@ export class ClusterWorld {
       const agreed = views.every(
         (view) => JSON.stringify(view.map(({ owner }) => owner ?? "")) === JSON.stringify(owners),
       );
+      amiss = disagreements(views, names);
       if (now !== last || !agreed || owners.length === 0 || !owners.every((owner) => names.has(owner))) {
         sinceMs = performance.now();
         last = now;
@@ -296,7 +313,7 @@ export class ClusterWorld {
       return performance.now() - sinceMs >= STEADY_MS ? owners : undefined;
     };
     return eventually(ask, BALANCED_MS, "Agreement on the owners").catch((error: Error) => {
-      this.break("unbalanced", `${error.message} Last: ${last}`);
+      this.break("unbalanced", `${error.message} Shards without one known owner: ${amiss}.`);
       return [];
     });
   }
@@ -374,26 +391,7 @@ export class ClusterWorld {
     };
   }
 
-  /** Keeps what the nodes wrote in a folder, for whoever looks for the cause. */
-  async keepLogs(): Promise<void> {
-    const folder = await mkdtemp(join(tmpdir(), "confab-drill-logs-"));
-    for (const [at, server] of this.#servers.entries())
-      for (const [life, lines] of server.lives.entries())
-        await writeFile(join(folder, `node-${at}.${life}.log`), `${lines.join("\n")}\n`);
-    this.say(`what the nodes wrote is kept in ${folder}`);
-  }
-
   async rest(pace: Pace): Promise<void> {
     await pause(this.random.whole(pace.lowMs, pace.highMs));
   }
-}
-
-/** What a node is called by its process. */
-async function nameOf(server: Server): Promise<string> {
-  const { items } = await must<{ items: readonly NodeJson[] }>(server, "GET /api/admin/nodes", { token: ADMIN });
-  return items.find(({ here }) => here)?.node ?? "";
-}
-
-async function shardsOf(server: Server): Promise<readonly ShardJson[]> {
-  return (await must<{ items: readonly ShardJson[] }>(server, "GET /api/admin/shards", { token: ADMIN })).items;
 }

@@ -14,8 +14,10 @@ import {
   tokenFor,
   wholeHistory,
 } from "./harness.ts";
-import { digest, Participant } from "./participant.ts";
+import { digest } from "./items.ts";
+import { Participant } from "./participant.ts";
 import { Random } from "./random.ts";
+import { Report, sceneOfOne } from "./report.ts";
 
 /** How hard a crash drill is. */
 export interface CrashOptions {
@@ -116,8 +118,17 @@ async function livesAndDeaths(first: Server, options: CrashOptions, random: Rand
   return server;
 }
 
+/** Where and by whom a drill of one node is settled. */
+export interface Settling {
+  readonly server: Server;
+  readonly rooms: readonly Room[];
+  readonly people: readonly Participant[];
+  /** Told of a room in which it took too long: the checker decides whether anybody is behind. */
+  readonly late: (what: string) => void;
+}
+
 /** Waits until all is answered, stored and seen by everybody. */
-export async function settle(server: Server, rooms: readonly Room[], people: readonly Participant[]): Promise<void> {
+export async function settle({ server, rooms, people, late }: Settling): Promise<void> {
   await eventually(
     async () => people.every((person) => person.settled) || undefined,
     SETTLE_MS,
@@ -136,10 +147,9 @@ export async function settle(server: Server, rooms: readonly Room[], people: rea
       const all = members.every((person) => person.position(room.id)?.offset === view.headOffset);
       return (all && view.storedOffset === view.headOffset) || undefined;
     };
-    await eventually(ask, SETTLE_MS, `Everybody's arrival at the head of ${room.id}`).catch((error: Error) => {
-      // The checker says who is behind; this only says that it took too long.
-      process.stderr.write(`${error.message}\n`);
-    });
+    await eventually(ask, SETTLE_MS, `Everybody's arrival at the head of ${room.id}`).catch((error: Error) =>
+      late(error.message),
+    );
   }
 }
 
@@ -179,34 +189,46 @@ export function tell(
 export async function crashDrill(options: CrashOptions): Promise<Violation[]> {
   const random = new Random(options.seed);
   const ids = Array.from({ length: options.people }, (_, at) => `person-${at}`);
-  let server = await startServer({ env: { LOG_LEVEL: "warn" } });
-  const first = server;
+  const first = await startServer({ env: { LOG_LEVEL: "warn" } });
   options.say(`Crash drill, seed ${options.seed}: ${options.people} people, ${options.kills} kills.`);
   try {
-    const rooms = await makeRooms(server, ids);
-    const address = { url: server.url, wsUrl: server.wsUrl };
+    const rooms = await makeRooms(first, ids);
+    const address = { url: first.url, wsUrl: first.wsUrl };
     const people = ids.map((id) => {
       const own = rooms.filter((room) => room.members.includes(id)).map((room) => room.id);
       return new Participant({ id, rooms: own, address, random: random.fork() });
     });
-    for (const person of people) person.start();
-    server = await livesAndDeaths(server, options, random);
-    for (const person of people) person.hush();
-    await settle(server, rooms, people);
-    await Promise.all(people.map((person) => person.stop()));
-    // Once more, with everything receipted: the archive that is judged is the one a new process reads.
-    await server.kill();
-    server = await server.restart().ready();
-    const archive = await readArchive(server, rooms);
-    tell(people, archive, options.say);
-    const faults = people.flatMap((person) => person.faults.map((what) => ({ rule: "fault", what })));
-    const story = {
-      archive,
-      streams: people.flatMap((person) => person.streams),
-      sendings: people.flatMap((person) => person.sendings),
-    };
-    return [...faults, ...check(story)];
+    const testimonies = () => people.map(({ testimony }) => testimony);
+    const scene = () => sceneOfOne(first, { people: testimonies(), rooms: rooms.map(({ id }) => id) });
+    const report = new Report(scene, options.say);
+    return await report.watch(async () => {
+      for (const person of people) person.start();
+      const server = await livesAndDeaths(first, options, random);
+      for (const person of people) person.hush();
+      await settle({ server, rooms, people, late: (what) => report.broke("late", what) });
+      return judge(server, { rooms, people, say: options.say });
+    });
   } finally {
     await first.remove();
   }
+}
+
+/** Judges what a new process reads of the archive, with everything receipted. */
+async function judge(
+  last: Server,
+  seen: Pick<Settling, "rooms" | "people"> & Pick<CrashOptions, "say">,
+): Promise<Violation[]> {
+  const { rooms, people, say } = seen;
+  await Promise.all(people.map((person) => person.stop()));
+  await last.kill();
+  const server = await last.restart().ready();
+  const archive = await readArchive(server, rooms);
+  tell(people, archive, say);
+  const faults = people.flatMap((person) => person.faults.map((what) => ({ rule: "fault", what })));
+  const story = {
+    archive,
+    streams: people.flatMap((person) => person.streams),
+    sendings: people.flatMap((person) => person.sendings),
+  };
+  return [...faults, ...check(story)];
 }

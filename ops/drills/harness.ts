@@ -57,13 +57,23 @@ export async function within<T>(promise: Promise<T>, timeoutMs: number, what: st
   }
 }
 
-/** Asks again until the answer is not undefined: for conditions that announce themselves by no event. */
+/**
+ * Asks again until the answer is not undefined: for conditions that announce themselves by no event. An answer may
+ * take as long as it likes; how long they took is told with the failure, as a question that hangs is no answer.
+ */
 export async function eventually<T>(ask: () => Promise<T | undefined>, timeoutMs: number, what: string): Promise<T> {
   const deadline = performance.now() + timeoutMs;
-  for (;;) {
+  let longestMs = 0;
+  for (let asked = 1; ; asked++) {
+    const askedAtMs = performance.now();
     const answer = await ask();
     if (answer !== undefined) return answer;
-    if (performance.now() > deadline) throw new Error(`${what} did not happen within ${timeoutMs} ms.`);
+    const nowMs = performance.now();
+    longestMs = Math.max(longestMs, nowMs - askedAtMs);
+    if (nowMs > deadline) {
+      const how = `asked ${asked} times, the longest answer took ${Math.round(longestMs)} ms`;
+      throw new Error(`${what} did not happen within ${timeoutMs} ms (${how}).`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -118,6 +128,12 @@ export class Server {
     });
   }
 
+  /** How its process ended; undefined while it lives. */
+  get ended(): Exit | undefined {
+    const { exitCode: code, signalCode: signal } = this.#child;
+    return code === null && signal === null ? undefined : { code, signal };
+  }
+
   /** Of the page and REST, without a slash at the end. */
   get url(): string {
     return `http://127.0.0.1:${this.port}`;
@@ -129,6 +145,11 @@ export class Server {
 
   get pid(): number {
     return this.#child.pid ?? 0;
+  }
+
+  /** The newest process at its place: this one, or the last that was restarted from it. */
+  get newest(): Server {
+    return this.#successor?.newest ?? this;
   }
 
   /** What this process wrote, and those restarted from it, in turn: the newest lines of each. */
@@ -184,7 +205,7 @@ export class Server {
   /** Ends the process and those restarted from it, if they live, and removes the data folder. */
   async remove(): Promise<void> {
     await this.#successor?.remove();
-    if (this.#child.exitCode === null && this.#child.signalCode === null) await this.kill();
+    if (!this.ended) await this.kill();
     await rm(this.dataDir, { recursive: true, force: true });
   }
 

@@ -50,6 +50,7 @@ const DRILLS: Readonly<Record<string, () => Promise<Violation[]>>> = {
 /** Whether every promise was kept; a drill that was skipped kept them unless all are required. */
 async function run(name: string, drill: () => Promise<Violation[]>): Promise<boolean> {
   const startedAt = performance.now();
+  const again = `npm run drills -- ${name} --seed ${seed} --kills ${kills}`;
   say(`${name}, seed ${seed}:`);
   try {
     const broken = await drill();
@@ -59,10 +60,12 @@ async function run(name: string, drill: () => Promise<Violation[]>): Promise<boo
     );
     for (const { rule, what } of broken.slice(0, SHOWN)) say(`  ${rule}: ${what}`);
     if (broken.length > SHOWN) say(`  and ${broken.length - SHOWN} more`);
+    if (broken.length > 0) say(`  again: ${again}`);
     return broken.length === 0;
   } catch (error) {
     if (!(error instanceof StoreMissing)) {
       say(`${name}: BROKEN by ${(error as Error).stack}`);
+      say(`  again: ${again}`);
       return false;
     }
     say(`${name}: skipped: ${error.message}`);

@@ -2,12 +2,13 @@
  * One person in a drill, with `@stomp/stompjs` as their client: subscribes by position, sends under
  * their own message ids, sends again what was not receipted, and writes down everything for the checker.
  */
-import { createHash } from "node:crypto";
 import { Client, type IMessage, type IStompSocket } from "@stomp/stompjs";
 import WebSocket from "ws";
-import type { Item, Place, Sending, Stream, StreamEvent } from "./checker.ts";
+import type { Place, Sending, Stream, StreamEvent } from "./checker.ts";
 import { call, tokenFor } from "./harness.ts";
+import { digest, itemOf, placeOf } from "./items.ts";
 import type { Random } from "./random.ts";
+import type { Said, Testimony } from "./report.ts";
 
 /** Messages without an answer, at most; beyond it the person waits. */
 const PENDING_MOST = 50;
@@ -20,11 +21,6 @@ const PACE: Pace = { lowMs: 20, highMs: 120 };
 
 /** Pause before a refused SEND or a failed REST call is tried again, ms. */
 const RETRY_MS = 100;
-
-/** Digest of a body: what is compared. */
-export function digest(body: Uint8Array | string): string {
-  return createHash("md5").update(body).digest("base64");
-}
 
 /** How long a person says nothing after a message, ms. */
 export interface Pace {
@@ -58,8 +54,8 @@ export interface ParticipantOptions {
   readonly onReceipt?: (receipted: Receipted) => void;
 }
 
-interface Message extends Sending {
-  readonly saidAtMs: number;
+interface Message extends Said {
+  answeredAtMs: number | undefined;
   readonly bodies: string[];
   readonly stored: Place[];
   readonly accepted: Place[];
@@ -81,25 +77,6 @@ export type Refusals = Map<string, number>;
 export interface Address {
   readonly url: string;
   readonly wsUrl: string;
-}
-
-const placeOf = (headers: Readonly<Record<string, string>>, prefix = ""): Place => ({
-  offset: Number(headers[`${prefix}offset`]),
-  term: Number(headers[`${prefix}term`]),
-});
-
-function itemOf(message: IMessage): Item {
-  const { headers } = message;
-  return {
-    ...placeOf(headers),
-    id: headers["message-id"] ?? "",
-    event: headers.event ?? "",
-    sender: headers.sender ?? "",
-    key: headers["client-message-id"] ?? "",
-    body: digest(message.binaryBody),
-    count: Number(headers.count),
-    atMs: Number(headers.timestamp),
-  };
 }
 
 /** A person who talks in some rooms until told to be quiet. */
@@ -126,8 +103,12 @@ export class Participant {
   readonly #subscribing = new Map<string, () => void>();
   /** Keys of refused messages that wait for their next try. */
   readonly #waiting = new Set<string>();
-  /** REST calls without an answer. */
-  #posts = 0;
+  /** What goes over REST and has no answer. */
+  readonly #posting = new Set<Message>();
+  /** Since when it is connected or away, and how often a connection, or a try of one, ended with which code. */
+  #sinceMs = performance.now();
+  #there = false;
+  readonly #ends = new Map<number, number>();
   /** How long to stay away before the next connection, ms. */
   #awayMs = 0;
   #sent = 0;
@@ -150,6 +131,7 @@ export class Participant {
       reconnectDelay: 50 + this.#random.whole(0, 100),
       beforeConnect: () => this.#rest(),
       onConnect: () => this.#connected(),
+      onWebSocketClose: ({ code }: { code: number }) => this.#closed(code),
       onStompError: (frame) => this.faults.push(`${this.id}: ERROR ${frame.headers.code} ${frame.headers.message}`),
       onUnhandledMessage: (message) =>
         this.faults.push(`${this.id}: a MESSAGE nobody asked for: ${message.headers.destination}`),
@@ -170,7 +152,7 @@ export class Participant {
 
   /** Whether every message was answered. */
   get settled(): boolean {
-    return this.#pending.size === 0 && this.#posts === 0;
+    return this.#pending.size === 0 && this.#posting.size === 0;
   }
 
   /** Where it stands in a room. */
@@ -194,6 +176,21 @@ export class Participant {
     return [...this.#done, ...this.#pending.values()];
   }
 
+  /** For the report of a drill that broke. */
+  get testimony(): Testimony {
+    const { id, connections, streams, faults } = this;
+    const often = (words: string, times: number): readonly string[] => Array.from({ length: times }, () => words);
+    const refused = [...this.refusals].flatMap(([code, times]) => often(`refused: ${code}`, times));
+    const ends = [...this.#ends].flatMap(([code, times]) => often(`end ${code}`, times));
+    return {
+      ...{ id, connections, streams },
+      node: this.#there ? 0 : undefined,
+      sinceMs: this.#sinceMs,
+      said: [...this.#done, ...this.#pending.values(), ...this.#posting],
+      notes: [...faults, ...ends, ...refused],
+    };
+  }
+
   /** Some stay away long enough for their position to be known to the archive alone. */
   async #rest(): Promise<void> {
     const ms = this.#awayMs;
@@ -201,8 +198,16 @@ export class Participant {
     if (ms > 0) await new Promise((resolve) => setTimeout(resolve, ms));
   }
 
+  #closed(code: number): void {
+    this.#ends.set(code, (this.#ends.get(code) ?? 0) + 1);
+    if (this.#there) this.#sinceMs = performance.now();
+    this.#there = false;
+  }
+
   #connected(): void {
     this.connections++;
+    this.#sinceMs = performance.now();
+    this.#there = true;
     const { share, lowMs, highMs } = this.#away;
     this.#awayMs = this.#random.chance(share) ? this.#random.whole(lowMs, highMs) : 0;
     this.#subscribing.clear();
@@ -240,7 +245,7 @@ export class Participant {
     } else if (event === "ended") {
       this.faults.push(`${this.id}: the subscription of ${listening.room} ended: ${message.headers.code}`);
     } else {
-      const item = itemOf(message);
+      const item = itemOf(message.headers, message.binaryBody);
       this.heard++;
       listening.events.push({ kind: "entry", item });
       listening.position = { offset: item.offset, term: item.term };
@@ -268,6 +273,7 @@ export class Participant {
     const ackLevel = this.#random.chance(0.1) ? "accepted" : "stored";
     return {
       saidAtMs: performance.now(),
+      answeredAtMs: undefined,
       room,
       sender: this.id,
       key,
@@ -309,8 +315,11 @@ export class Participant {
     if (this.#pending.delete(message.key)) this.#done.push(message);
   }
 
-  #tell({ room, saidAtMs }: Message, level: "stored" | "accepted"): void {
-    this.#onReceipt({ room, level, saidAtMs, atMs: performance.now() });
+  #tell(message: Message, level: "stored" | "accepted"): void {
+    const { room, saidAtMs } = message;
+    const atMs = performance.now();
+    message.answeredAtMs ??= atMs;
+    this.#onReceipt({ room, level, saidAtMs, atMs });
   }
 
   #refused({ headers }: IMessage): void {
@@ -346,7 +355,7 @@ export class Participant {
 
   /** The same over REST, again and again until it is answered. */
   async #post(message: Message): Promise<void> {
-    this.#posts++;
+    this.#posting.add(message);
     const [payload] = message.payloads;
     const body =
       typeof payload === "string" ? { body: payload } : { bodyBase64: Buffer.from(payload ?? []).toString("base64") };
@@ -369,6 +378,6 @@ export class Participant {
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
     this.#done.push(message);
-    this.#posts--;
+    this.#posting.delete(message);
   }
 }

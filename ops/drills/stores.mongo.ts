@@ -9,7 +9,7 @@ import type { InsertChoice } from "../stores/mongo.proxy.ts";
 import type { Violation } from "./checker.ts";
 import { pause } from "./crash.ts";
 import { call, eventually, within } from "./harness.ts";
-import { digest } from "./participant.ts";
+import { digest } from "./items.ts";
 import { type StoresOptions, StoresWorld } from "./stores.world.ts";
 
 /** What is read of an entry's document (protocol, "Data"). */

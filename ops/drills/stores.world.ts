@@ -16,6 +16,7 @@ import { type Foreign, unexplained } from "./displaced.ts";
 import { call, eventually, type Server, startServer } from "./harness.ts";
 import { Participant, type Receipted } from "./participant.ts";
 import { Random } from "./random.ts";
+import { Report, type Scene, sceneOfOne } from "./report.ts";
 
 /** What a drill of the stores is told. */
 export interface StoresOptions {
@@ -56,9 +57,6 @@ const START_MS = 60_000;
 const GOES_ON_MS = 15_000;
 /** How long the last archive may take until it can be read, ms. */
 const READABLE_MS = 30_000;
-/** The node's last lines, told when a promise was broken, and how much of each. */
-const LINES_TOLD = 30;
-const LINE_CHARACTERS = 300;
 
 /** Starts the three servers, or none: rejects with the first fault, `StoreMissing` when one can not be had. */
 export async function startStores(): Promise<StoreServers> {
@@ -102,6 +100,10 @@ export class StoresWorld {
   readonly #first: Server;
   readonly #say: (line: string) => void;
   readonly #receipts: Receipted[] = [];
+  readonly #report = new Report(
+    () => this.#scene(),
+    (line) => this.#say(line),
+  );
 
   private constructor(
     parts: Pick<StoresWorld, "stores" | "redisProxy" | "mongoProxy" | "node">,
@@ -142,9 +144,12 @@ export class StoresWorld {
       };
       const node = await startServer({ env, startTimeoutMs: START_MS });
       world = new StoresWorld({ stores, redisProxy, mongoProxy, node }, options);
-      await world.#populate();
-      await faults(world);
-      return await world.#judge();
+      const begun = world;
+      return await begun.#report.watch(async () => {
+        await begun.#populate();
+        await faults(begun);
+        return begun.#judge();
+      });
     } finally {
       await world?.remove();
       await redisProxy.close();
@@ -173,6 +178,16 @@ export class StoresWorld {
   break(rule: string, what: string): void {
     this.broken.push({ rule, what });
     this.say(`BROKEN ${rule}: ${what}`);
+    this.#report.broke(rule, what);
+  }
+
+  #scene(): Scene {
+    const stores = Object.entries(this.stores).map(
+      ([name, { running }]: [string, StoreServer]) => `${name} ${running ? "runs" : "does not run"}`,
+    );
+    const proxied = `${this.redisProxy.connections} connections of the node to Redis`;
+    const people = this.people.map(({ testimony }) => testimony);
+    return sceneOfOne(this.#first, { people, rooms: this.rooms.map(({ id }) => id), notes: [...stores, proxied] });
   }
 
   /** Waits until every room has the receipt of a message said after now: the load went on by itself. */
@@ -235,9 +250,11 @@ export class StoresWorld {
   /** Everybody is answered and at the head; then a new process reads the archive, and the checker judges. */
   async #judge(): Promise<Violation[]> {
     for (const person of this.people) person.hush();
-    await settle(this.node, this.rooms, this.people).catch((error: Error) => this.break("unanswered", error.message));
+    const late = (what: string): void => this.#report.broke("late", what);
+    await settle({ server: this.node, rooms: this.rooms, people: this.people, late }).catch((error: Error) =>
+      this.break("unanswered", error.message),
+    );
     await Promise.all(this.people.map((person) => person.stop()));
-    const lines = this.node.lines.slice(-LINES_TOLD);
     await this.restartNode("SIGKILL");
     const archive = await eventually(
       () => readArchive(this.node, this.rooms).catch(() => undefined),
@@ -252,8 +269,6 @@ export class StoresWorld {
       sendings: [...this.people.flatMap((person) => person.sendings), ...this.foreign.map(({ sending }) => sending)],
     };
     const lost = this.redisLost ? [] : unexplained(story.streams, archive, this.foreign);
-    const broken = [...this.broken, ...faults, ...lost, ...check(story)];
-    if (broken.length > 0) for (const line of lines) this.say(`node: ${line.slice(0, LINE_CHARACTERS)}`);
-    return broken;
+    return [...this.broken, ...faults, ...lost, ...check(story)];
   }
 }
