@@ -16,12 +16,16 @@ interface Setting {
   readonly told: readonly string[];
 }
 
-async function setting(t: TestContext, options: { standalone?: boolean; socket?: number } = {}): Promise<Setting> {
+async function setting(
+  t: TestContext,
+  options: { standalone?: boolean; socket?: number; query?: string } = {},
+): Promise<Setting> {
   const server = await ScriptedMongo.open(options);
+  const url = `${server.url}${options.query ?? ""}`;
   const timeouts = { selectMs: 1_500, ...(options.socket && { socketMs: options.socket }) };
   const told: string[] = [];
   const tell = (_: object, line: string): void => void told.push(line);
-  const archive = await openMongoArchive({ url: server.url, log: { ...SILENT, warn: tell, info: tell }, timeouts });
+  const archive = await openMongoArchive({ url, log: { ...SILENT, warn: tell, info: tell }, timeouts });
   t.after(async () => {
     await archive.close();
     await server.close();
@@ -33,21 +37,26 @@ const ALL = { limit: 100, end: "first" } as const;
 const batch = sampleLog("a", 1, 5);
 const drop = (landed: number): MongoFault => ({ kind: "drop", landed });
 
-test("Inserts ask for the majority's journal in order, reads for what the majority has.", async (t) => {
-  const { server, archive } = await setting(t);
-  assert.deepEqual(await archive.insert(batch), { stored: 5, conflict: false });
-  await archive.head("a");
-  const insert = server.seen.find(({ name }) => name === "insert")?.body;
-  assert.deepEqual(insert?.["writeConcern"], { w: "majority", j: true, wtimeout: 4_000 });
-  assert.equal(insert?.["ordered"], true);
-  const find = server.seen.find(({ name }) => name === "find")?.body;
-  assert.deepEqual(find?.["readConcern"], { level: "majority" });
-  const indexes = server.seen.filter(({ name }) => name === "createIndexes").map(({ body }) => body["indexes"]);
-  assert.deepEqual(
-    indexes.flat().map((index) => Object.keys((index as { key: object }).key).join(" ")),
-    ["room sender key", "room at _id", "user room", "type _id"],
-  );
-});
+/** URLs as operators write them: what a receipt means is not theirs to lower. */
+const QUERIES = ["", "?w=1&journal=false&wtimeoutMS=1&readConcernLevel=local&readPreference=secondary"];
+
+for (const query of QUERIES) {
+  test(`Inserts ask for the majority's journal in order, reads for what the majority has (URL with "${query}").`, async (t) => {
+    const { server, archive } = await setting(t, { query });
+    assert.deepEqual(await archive.insert(batch), { stored: 5, conflict: false });
+    await archive.head("a");
+    const insert = server.seen.find(({ name }) => name === "insert")?.body;
+    assert.deepEqual(insert?.["writeConcern"], { w: "majority", j: true, wtimeout: 4_000 });
+    assert.equal(insert?.["ordered"], true);
+    const find = server.seen.find(({ name }) => name === "find")?.body;
+    assert.deepEqual(find?.["readConcern"], { level: "majority" });
+    const indexes = server.seen.filter(({ name }) => name === "createIndexes").map(({ body }) => body["indexes"]);
+    assert.deepEqual(
+      indexes.flat().map((index) => Object.keys((index as { key: object }).key).join(" ")),
+      ["room sender key", "room at _id", "user room", "type _id"],
+    );
+  });
+}
 
 test("A connection dropped in the middle of a batch is hidden by the driver's own retry, exactly once.", async (t) => {
   const { server, archive } = await setting(t);

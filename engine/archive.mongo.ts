@@ -81,8 +81,11 @@ function clientOf({ url, timeouts }: MongoArchiveOptions): MongoClient {
   const { selectMs, connectMs, queueMs, writeMs, socketMs, connections } = { ...MONGO_POLICY, ...timeouts };
   const options: MongoClientOptions = {
     appName: "confab",
+    // The parts of a concern that the URL names come after the whole of it: so these are named, too.
     writeConcern: { w: "majority", journal: true, wtimeoutMS: writeMs },
+    journal: true,
     readConcern: { level: "majority" },
+    readConcernLevel: "majority",
     readPreference: "primary",
     retryWrites: true,
     retryReads: true,
