@@ -65,7 +65,8 @@ export class Appends {
     this.#append(packs, sent);
   }
 
-  #append(packs: readonly Pack[], sent: readonly Sent[]): void {
+  /** Sends packs, after so many tries that were not answered. */
+  #append(packs: readonly Pack[], sent: readonly Sent[], failures = 0): void {
     if (this.#flight !== sent) return;
     const { term } = this;
     const { bus } = this.#host;
@@ -74,8 +75,9 @@ export class Appends {
       (answer) => this.#answered({ answer, term, packs, sent }),
       (error: unknown) => {
         // The outcome is unknown: the same packs under the same term, until it is known.
-        this.#host.log.warn({ shard: this.#shard, err: error }, "an append was not answered; asking again");
-        this.#host.clock.after(AGAIN_MS, () => this.#append(packs, sent));
+        const { clock, log } = this.#host;
+        if (failures === 0) log.warn({ shard: this.#shard, err: error }, "an append was not answered; asking again");
+        clock.after(AGAIN_MS, () => this.#append(packs, sent, failures + 1));
       },
     );
   }

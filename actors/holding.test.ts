@@ -17,8 +17,10 @@ function scene() {
   const leases = new MemoryLeases(table, clock, "n1");
   const bus = new MemoryHub(1, LIMITS, { shared: true }).connect();
   const lost: string[] = [];
-  const holding = new Holding(0, { bus, leases, clock, log: SILENT }, (why) => void lost.push(why));
-  return { clock, leases, bus, holding, lost, other: new MemoryLeases(table, clock, "n2") };
+  const told: string[] = [];
+  const log = { ...SILENT, warn: (_: object, line: string) => void told.push(line) };
+  const holding = new Holding(0, { bus, leases, clock, log }, (why) => void lost.push(why));
+  return { clock, leases, bus, holding, lost, told, other: new MemoryLeases(table, clock, "n2") };
 }
 
 test("Of two who ask for a lapsed lock at once both get the one that was taken.", async () => {
@@ -87,5 +89,21 @@ test("A lock that another took meanwhile, or a term that another has in force, i
     Object.assign(leases, { acquire, renew });
     await clock.advance(1_000);
     assert.deepEqual(lost, [why]);
+  }
+});
+
+test("Renewals that are not answered are told of once in a row.", async () => {
+  const { clock, leases, bus, holding, told } = scene();
+  await holding.get();
+  await bus.take(0, { lock: "", term: 1, node: "n1", lossy: false });
+  holding.keep(1);
+  const { acquire, renew } = leases;
+  for (let outages = 1; outages <= 2; outages++) {
+    Object.assign(leases, { acquire: unanswered, renew: unanswered });
+    await clock.advance(60_000);
+    assert.deepEqual(told, Array(outages).fill("a lease was not renewed; trying again"));
+    Object.assign(leases, { acquire, renew });
+    await clock.advance(2_000);
+    assert.equal(holding.valid, true);
   }
 });

@@ -37,6 +37,8 @@ export class Holding {
   #released = false;
   #term = 0;
   #timer: Timer | undefined;
+  /** The last renewal was not answered: told once, as a Redis that is away fails those of all shards again and again. */
+  #failing = false;
   /** For those who wait for the lock, one promise for all: while Redis is away they come and go. */
   #again: Latch | undefined;
 
@@ -115,9 +117,14 @@ export class Holding {
     const term = this.#term;
     this.#timer = this.#host.clock.after(delayMs, () => {
       this.#renew(term).then(
-        () => this.#goOn(term, RENEW_MS),
+        () => {
+          this.#failing = false;
+          this.#goOn(term, RENEW_MS);
+        },
         (error: unknown) => {
-          this.#host.log.warn({ shard: this.#shard, err: error }, "a lease was not renewed; trying again");
+          const { log } = this.#host;
+          if (!this.#failing) log.warn({ shard: this.#shard, err: error }, "a lease was not renewed; trying again");
+          this.#failing = true;
           this.#goOn(term, RENEW_AGAIN_MS);
         },
       );
