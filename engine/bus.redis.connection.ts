@@ -220,3 +220,17 @@ export async function standAtStart(connections: readonly Standing[], url: string
     throw new StoreFailure(`Redis at ${new URL(url).host} (REDIS_URL) is away: ${why}.`, error);
   }
 }
+
+/** Rejects with a sentence for a Redis that must not be used: one that drops keys of its own accord, or is a cluster. */
+export async function refuseUnfit(commands: RedisConnection, log: Log): Promise<void> {
+  const info = await commands.run((client) => client.info());
+  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
+  if (policy === undefined) {
+    log.warn({}, "redis does not tell its maxmemory-policy; it must be noeviction");
+  } else if (policy !== "noeviction") {
+    throw new Error(`Redis has the maxmemory-policy ${policy} and may drop messages; set it to noeviction.`);
+  }
+  if (/^cluster_enabled:1/m.test(info)) {
+    throw new Error("Redis runs as a Redis Cluster, which is not supported; use a single Redis with replicas.");
+  }
+}

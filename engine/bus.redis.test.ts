@@ -205,6 +205,24 @@ function scripts({ url }: StoreServer): void {
   });
 }
 
+/** Rooms of `SHARD`. */
+function roomsOfShard(count: number): string[] {
+  const names = Array.from({ length: 100 * count }, (_, at) => `r${at}`);
+  return names.filter((room) => shardOf(room, SHARDS) === SHARD).slice(0, count);
+}
+
+/** A pack of one large entry. */
+function largePack(room: string, offset: number): Pack {
+  const pack = packOf(room, offset, offset, { opening: offset === 1 });
+  return { ...pack, entries: pack.entries.map((entry) => ({ ...entry, body: new Uint8Array(100_000) })) };
+}
+
+/** Lets a server have so many bytes more than it uses. */
+async function limitMemory(raw: Redis, more: number): Promise<void> {
+  const used = Number(/^used_memory:(\d+)/m.exec(await raw.info("memory"))?.[1]);
+  await raw.config("SET", "maxmemory", used + more);
+}
+
 async function scriptCalls(raw: Redis): Promise<number> {
   const stats = await raw.info("commandstats");
   return [...stats.matchAll(/^cmdstat_eval(?:sha)?:calls=(\d+)/gm)].reduce((sum, [, calls]) => sum + Number(calls), 0);
@@ -245,6 +263,50 @@ function faults(shared: StoreServer): void {
     await first.close();
     await second.close();
     await proxy.close();
+  });
+
+  test("goes on when Redis is full of what is stored, and keeps what is not.", { timeout: 30_000 }, async () => {
+    const server = await serverOrReason();
+    assert.ok(typeof server !== "string");
+    const { bus, leases, lock, close } = await owner(server.url);
+    const raw = openRaw(server.url);
+    const [unstored, ...rooms] = roomsOfShard(6) as [string, ...string[]];
+    assert.equal(await bus.append(SHARD, 1, [largePack(unstored, 1)]), "ok");
+    const post = async (offset: number): Promise<void> => {
+      for (const room of rooms) {
+        assert.equal(await answered(bus, 1, [largePack(room, offset)]), "ok");
+        assert.equal(await bus.stored(SHARD, 1, room, { offset, term: 1 }), true);
+      }
+    };
+    for (let offset = 1; offset <= 3; offset++) await post(offset);
+    assert.equal((await bus.log(rooms[0] as string, 0, 9)).length, 3, "what is stored is kept for replay");
+    await limitMemory(raw, 300_000);
+    for (let offset = 4; offset <= 8; offset++) await post(offset);
+    assert.ok(await leases.renew({ shard: SHARD, value: lock, untilMs: 0 }), "a full Redis would renew no lock");
+    assert.deepEqual(await bus.dirty(SHARD), [unstored]);
+    assert.equal((await bus.log(unstored, 0, 9)).length, 1);
+    assert.equal((await bus.heads(SHARD)).get(rooms[0] as string)?.offset, 8);
+    raw.disconnect();
+    await close();
+    await server.close();
+  });
+
+  test("says of a full Redis what is stored, also where nothing of it is to be trimmed.", async () => {
+    const server = await serverOrReason();
+    assert.ok(typeof server !== "string");
+    const { bus, close } = await owner(server.url);
+    const raw = openRaw(server.url);
+    for (let offset = 1; offset <= 2; offset++) {
+      assert.equal(await bus.append(SHARD, 1, [largePack(ROOM, offset)]), "ok");
+    }
+    await limitMemory(raw, -1);
+    assert.equal(await bus.stored(SHARD, 1, ROOM, { offset: 1, term: 1 }), true);
+    assert.deepEqual(await bus.dirty(SHARD), [ROOM]);
+    assert.equal(await bus.stored(SHARD, 1, ROOM, { offset: 2, term: 1 }), true);
+    assert.deepEqual(await bus.dirty(SHARD), []);
+    raw.disconnect();
+    await close();
+    await server.close();
   });
 
   test("fails calls in time while Redis is stopped, and goes on with the same data.", async () => {

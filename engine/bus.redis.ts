@@ -25,9 +25,10 @@ import type { Limits } from "../actors/limits.ts";
 import type { Log } from "../actors/log.ts";
 import type { Word } from "../actors/words.ts";
 import { type AppendCall, Origin, readBeat, readLogged, type StoredCall, TurnWriter } from "./bus.redis.codec.ts";
-import { type ConnectionOptions, RedisConnection, standAtStart } from "./bus.redis.connection.ts";
+import { type ConnectionOptions, RedisConnection, refuseUnfit, standAtStart } from "./bus.redis.connection.ts";
 import { Damage } from "./bus.redis.damage.ts";
 import { parseHead, parseOwner, prefixOf, RedisKeys, type ShardPart } from "./bus.redis.keys.ts";
+import { Space } from "./bus.redis.space.ts";
 import { Turn } from "./bus.redis.turn.ts";
 import { RedisWire } from "./bus.redis.wire.ts";
 import { RedisLeases } from "./leases.redis.ts";
@@ -78,6 +79,7 @@ const SCRIPTS = {
   confabStored: "stored",
   confabClear: "clear",
   confabBeat: "beat",
+  confabRelieve: "relieve",
 } as const;
 
 /** A client that knows our scripts. */
@@ -112,20 +114,6 @@ export async function openRedis(options: RedisOptions): Promise<RedisHandles> {
   }
 }
 
-/** A Redis that drops keys of its own accord would lose entries that were shown. */
-async function refuseUnfit(commands: RedisConnection, log: Log): Promise<void> {
-  const info = await commands.run((client) => client.info());
-  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
-  if (policy === undefined) {
-    log.warn({}, "redis does not tell its maxmemory-policy; it must be noeviction");
-  } else if (policy !== "noeviction") {
-    throw new Error(`Redis has the maxmemory-policy ${policy} and may drop messages; set it to noeviction.`);
-  }
-  if (/^cluster_enabled:1/m.test(info)) {
-    throw new Error("Redis runs as a Redis Cluster, which is not supported; use a single Redis with replicas.");
-  }
-}
-
 class RedisBus implements Bus, RedisFigures {
   readonly shared = true;
   readonly #commands: RedisConnection;
@@ -138,9 +126,7 @@ class RedisBus implements Bus, RedisFigures {
   readonly #appends: Turn<AppendCall, AppendAnswer>;
   readonly #stored: Turn<StoredCall, boolean>;
   readonly #writer: TurnWriter;
-  /** Bytes of the logs of each shard that this node trims, for the node-wide bound. */
-  readonly #bytes = new Map<number, number>();
-  #bytesTotal = 0;
+  readonly #space: Space;
 
   constructor(parts: {
     readonly commands: RedisConnection;
@@ -159,6 +145,7 @@ class RedisBus implements Bus, RedisFigures {
     this.#writer = new TurnWriter(origin);
     this.#damage = new Damage(clock, (told) => log.warn(told, "messages of other nodes could not be taken"));
     this.#wire = new RedisWire({ commands, subscriber, keys, origin, shards, clock, log, damage: this.#damage });
+    this.#space = new Space({ replayBytes: limits.replayBytes, clock, log, relieve: () => this.#relieve() });
     for (const [name, file] of Object.entries(SCRIPTS)) {
       const lua = readFileSync(new URL(`./redis/${file}.lua`, import.meta.url), "utf8");
       commands.client.defineCommand(name, { lua });
@@ -180,8 +167,22 @@ class RedisBus implements Bus, RedisFigures {
     return this.#wire.open();
   }
 
-  #script(name: keyof typeof SCRIPTS, ...args: (string | number | Buffer)[]): Promise<unknown> {
-    return this.#commands.run((client) => (client as Scripted)[name](...args));
+  async #script(name: keyof typeof SCRIPTS, ...args: (string | number | Buffer)[]): Promise<unknown> {
+    try {
+      return await this.#commands.run((client) => (client as Scripted)[name](...args));
+    } catch (error) {
+      this.#space.failed(error);
+      throw error;
+    }
+  }
+
+  /** Drops what is stored from all logs of this node. */
+  async #relieve(): Promise<void> {
+    for (const [shard, term] of this.#wire.terms()) {
+      const keys = this.#parts(shard, "term", "heads", "dirty", "bytes");
+      const bytes = await this.#script("confabRelieve", keys.length, ...keys, term, this.#keys.log(shard, ""));
+      if (this.#wire.termOf(shard) === term) this.#space.weigh(shard, Math.max(0, bytes as number));
+    }
   }
 
   #parts(shard: number, ...parts: readonly ShardPart[]): string[] {
@@ -203,7 +204,7 @@ class RedisBus implements Bus, RedisFigures {
   /** The term of this node in a shard is known to be over. */
   #over(shard: number, term: number): void {
     this.#wire.over(shard, term);
-    if (this.#wire.termOf(shard) === undefined) this.#weigh(shard, 0);
+    if (this.#wire.termOf(shard) === undefined) this.#space.weigh(shard, 0);
   }
 
   async terms(shards: readonly number[]): Promise<readonly number[]> {
@@ -290,22 +291,16 @@ class RedisBus implements Bus, RedisFigures {
   }
 
   async #sendStored(calls: readonly StoredCall[]): Promise<readonly boolean[]> {
-    const { replayKeep, replayKeepBytes, replayBytes } = this.#limits;
-    const crowded = this.#bytesTotal > replayBytes ? "1" : "0";
+    const { replayKeep, replayKeepBytes } = this.#limits;
+    const crowded = this.#space.crowded ? "1" : "0";
     const rooms = this.#writer.stored(calls);
     const kept = [replayKeep, replayKeepBytes, crowded] as const;
     const answers = (await this.#script("confabStored", 0, this.#keys.prefix, ...kept, rooms)) as readonly number[];
     return calls.map(({ shard }, at) => {
       const bytes = answers[at] as number;
-      if (bytes >= 0) this.#weigh(shard, bytes);
+      if (bytes >= 0) this.#space.weigh(shard, bytes);
       return bytes >= 0;
     });
-  }
-
-  #weigh(shard: number, bytes: number): void {
-    this.#bytesTotal += bytes - (this.#bytes.get(shard) ?? 0);
-    if (bytes > 0) this.#bytes.set(shard, bytes);
-    else this.#bytes.delete(shard);
   }
 
   sleep(shard: number, term: number, room: string, head: Position): Promise<boolean> {
