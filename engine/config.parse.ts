@@ -63,6 +63,22 @@ export function url(...schemes: readonly string[]): Parse<string> {
   };
 }
 
+/**
+ * A URL of Redis. The client would take its parameters for options, before ours (a `keyPrefix` would tear scripts and
+ * reads apart); and the library of the locks takes a database above 15 for 0.
+ */
+export const redisUrl: Parse<string> = (given) => {
+  url("redis", "rediss")(given);
+  const parsed = URL.canParse(given) ? new URL(given) : undefined;
+  const database = /^\/?(?:\d|1[0-5])?$/.test(parsed?.pathname ?? "-");
+  const parameters = [...(parsed?.searchParams.keys() ?? [])].every((name) => name === "family");
+  if (parsed?.hash === "" && database && parameters) return given;
+  throw new Unfit(
+    "of the form redis://user:password@host:6379/0, with a database from 0 to 15 and no parameter but family",
+    false,
+  );
+};
+
 /** A signing secret: at least 32 bytes, as HS256 asks [RFC 7518 3.2]. Never shown. */
 export const secret: Parse<string> = (given) => {
   const bytes = Buffer.byteLength(given);

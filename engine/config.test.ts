@@ -102,6 +102,18 @@ test("A secret or a URL with a password is never shown in a refusal.", () => {
   );
 });
 
+test("A URL of Redis names a database that locks know, and no options of the client.", () => {
+  const sentence =
+    "REDIS_URL must be of the form redis://user:password@host:6379/0, with a database from 0 to 15 and no parameter but family.";
+  const bad = ["/abc", "/16", "/0/1", "?db=3", "/?keyPrefix=a:", "?enableOfflineQueue=true", "#/1"];
+  for (const end of bad) refused({ REDIS_URL: `redis://:hunter2@h:1${end}`, JWT_SECRET: SECRET }, sentence);
+  refused({ REDIS_URL: "redis://:hunt#er2@h:1", JWT_SECRET: SECRET }, sentence);
+  for (const end of ["", "/", "/0", "/15", "?family=6", "/3?family=0"]) {
+    const given = `rediss://me:hunter2@[::1]:1${end}`;
+    assert.equal(read({ REDIS_URL: given, JWT_SECRET: SECRET }).redisUrl, given);
+  }
+});
+
 test("A limit that does not exist is refused with the nearest name that does.", () => {
   refused({ LIMIT_BODY_BYTE: "5" }, "LIMIT_BODY_BYTE is not a setting; the nearest one is LIMIT_BODY_BYTES.");
   refused({ LIMIT_LOGINS_PER_ACOUNT: "5" }, /the nearest one is LIMIT_LOGINS_PER_ACCOUNT\.$/);

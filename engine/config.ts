@@ -12,6 +12,7 @@ import {
   publicKey,
   publicKeyOf,
   publicKeys,
+  redisUrl,
   secret,
   secrets,
   type TrustProxy,
@@ -65,7 +66,7 @@ const SETTINGS = Object.freeze({
   REDIS_URL: optional(
     "URL",
     "the hot log and the locks in Redis, which must not evict keys; without MONGODB_URL one process at a time",
-    url("redis", "rediss"),
+    redisUrl,
   ),
   SHARDS: given(
     "256",
