@@ -75,7 +75,7 @@ export class PgSchema {
       if (error instanceof MigrationsRefused) {
         pool.shut(error.message);
         onRefused(error);
-      }
+      } else pool.shut(`PostgreSQL has been away since the start: ${reasonOf(error)}.`);
       this.#report(error);
       this.#timer = systemClock.after(BOUNDS_MS.retry, () => {
         this.#trying = this.#try(() => undefined);
@@ -105,10 +105,15 @@ export class PgSchema {
   /** Once for each kind of failure, not once a second. */
   #report(error: unknown): void {
     const { log } = this.#options;
-    const message = error instanceof Error ? error.message : String(error);
+    const message = reasonOf(error);
     if (message === this.#logged) return;
     this.#logged = message;
     if (error instanceof MigrationsRefused) log.error({ err: error }, "the tables of the directory are refused");
     else log.warn({ err: error }, "the directory waits for PostgreSQL");
   }
+}
+
+/** What the server or the system says, which names users, databases and hosts and never passwords. */
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -221,6 +221,28 @@ describe("The PostgreSQL directory", { skip: missing }, () => {
     }
   });
 
+  test("is refused with a sentence that names the file, when its URL names one that is not there.", async () => {
+    await assert.rejects(
+      open("postgres://me:hunter2@127.0.0.1:1/db?sslrootcert=/no/such.pem"),
+      /^Error: The URL of PostgreSQL names the file \/no\/such\.pem, which can not be read\.$/,
+    );
+  });
+
+  test("says of a server that gives it no tables why, without the password.", async () => {
+    const url = await newDatabase(running());
+    await query(url, "CREATE TABLE users (of_another text)");
+    const { log, seen } = waitingFor("the tables of the directory are up to date");
+    const directory = await open(url, log);
+    await assert.rejects(directory.user("ann"), {
+      name: "StoreFailure",
+      message: 'PostgreSQL has been away since the start: relation "users" already exists.',
+    });
+    await query(url, "DROP TABLE users");
+    await seen;
+    assert.equal(await directory.user("ann"), undefined);
+    await directory.close();
+  });
+
   test("is refused at the start when the history of its migrations was edited.", async () => {
     const url = await newDatabase(running());
     await (await open(url)).close();

@@ -83,9 +83,12 @@ function refuseBadUrl(url: string): void {
   if (!/^postgres(ql)?:\/\//.test(url)) throw refusal;
   try {
     new Client({ connectionString: url });
-  } catch {
+  } catch (error) {
     // The error of pg may hold the URL, and with it the password.
-    throw refusal;
+    const file = error instanceof Error && "path" in error ? String(error.path) : undefined;
+    throw file === undefined
+      ? refusal
+      : new Error(`The URL of PostgreSQL names the file ${file}, which can not be read.`);
   }
 }
 
