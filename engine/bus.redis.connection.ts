@@ -22,6 +22,8 @@ export interface ConnectionOptions {
   readonly ping?: boolean;
   /** Its client is also handed to others, who await promises of ioredis itself, as redlock does. */
   readonly lent?: boolean;
+  /** Told when Redis refuses a write as it is a replica by now: the connection leads to the wrong one. */
+  readonly onReplica?: () => void;
 }
 
 interface Call {
@@ -58,6 +60,11 @@ export class RedisConnection {
       autoResubscribe: false,
       // A timer for each call, and so only for those whom the watch below knows nothing of.
       ...(options.lent ? { commandTimeout: REDIS_POLICY.callMs * 2 } : {}),
+      reconnectOnError: (error) => {
+        // Within a script the word stands behind what Redis says of the script.
+        if (error.message.includes("READONLY")) options.onReplica?.();
+        return false;
+      },
       connectTimeout: REDIS_POLICY.handshakeMs,
       retryStrategy: pauseBefore,
     });
@@ -233,4 +240,17 @@ export async function refuseUnfit(commands: RedisConnection, log: Log): Promise<
   if (/^cluster_enabled:1/m.test(info)) {
     throw new Error("Redis runs as a Redis Cluster, which is not supported; use a single Redis with replicas.");
   }
+}
+
+/**
+ * Makes connections anew, at most as often as a lost one is tried. After a failover the name of Redis leads to
+ * another server, while connections to the former one stand, and that one may answer everything but writes for ever.
+ */
+export function renewing(connections: () => readonly RedisConnection[], clock: Clock): () => void {
+  let renewedMs = Number.NEGATIVE_INFINITY;
+  return () => {
+    if (clock.monotonic() - renewedMs < REDIS_POLICY.retryLongestMs) return;
+    renewedMs = clock.monotonic();
+    for (const connection of connections()) connection.renew();
+  };
 }

@@ -265,6 +265,26 @@ function faults(shared: StoreServer): void {
     await proxy.close();
   });
 
+  test("looks anew where Redis is once it has become a replica.", { timeout: 30_000 }, async () => {
+    const [former, next] = [await serverOrReason(), await serverOrReason()];
+    assert.ok(typeof former !== "string" && typeof next !== "string");
+    const proxy = await StoreProxy.open(former.place.port);
+    const { bus, leases, close } = await owner(proxy.through(former.url));
+    const ear = new Ear();
+    bus.receive(ear);
+    const raw = openRaw(former.url);
+    proxy.lead(next.place.port);
+    assert.equal(await bus.append(SHARD, 1, [packOf(ROOM, 1, 1, OPENING)]), "ok", "connections stand where they stood");
+    await raw.replicaof("127.0.0.1", next.place.port);
+    assert.equal(await answered(bus, 1, [packOf(ROOM, 2, 2)]), "lost", "the other has no such term");
+    await ear.until(1);
+    assert.deepEqual(ear.heard, ["gap"], "the wire is that of the other, too");
+    assert.ok(await leases.acquire(SHARD), "the locks are those of the other, too");
+    raw.disconnect();
+    await close();
+    for (const one of [proxy, former, next]) await one.close();
+  });
+
   test("goes on when Redis is full of what is stored, and keeps what is not.", { timeout: 30_000 }, async () => {
     const server = await serverOrReason();
     assert.ok(typeof server !== "string");

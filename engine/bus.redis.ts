@@ -25,7 +25,13 @@ import type { Limits } from "../actors/limits.ts";
 import type { Log } from "../actors/log.ts";
 import type { Word } from "../actors/words.ts";
 import { type AppendCall, Origin, readBeat, readLogged, type StoredCall, TurnWriter } from "./bus.redis.codec.ts";
-import { type ConnectionOptions, RedisConnection, refuseUnfit, standAtStart } from "./bus.redis.connection.ts";
+import {
+  type ConnectionOptions,
+  RedisConnection,
+  refuseUnfit,
+  renewing,
+  standAtStart,
+} from "./bus.redis.connection.ts";
 import { Damage } from "./bus.redis.damage.ts";
 import { parseHead, parseOwner, prefixOf, RedisKeys, type ShardPart } from "./bus.redis.keys.ts";
 import { Space } from "./bus.redis.space.ts";
@@ -91,18 +97,16 @@ type Scripted = Redis & Record<keyof typeof SCRIPTS, (...args: (string | number 
  */
 export async function openRedis(options: RedisOptions): Promise<RedisHandles> {
   const { url, node, log, clock, prefix = prefixOf(options.url) } = options;
+  const common = { url, log, clock, onReplica: renewing(() => [commands, subscriber, locks], clock) };
   const connect = (part: string, uses: Pick<ConnectionOptions, "ping" | "lent"> = {}): RedisConnection =>
-    new RedisConnection({ url, name: `confab-${node}-${part}`.replace(/[^!-~]/g, "_"), log, clock, ...uses });
+    new RedisConnection({ ...common, name: `confab-${node}-${part}`.replace(/[^!-~]/g, "_"), ...uses });
   const commands = connect("commands");
   const subscriber = connect("subscriber", { ping: true });
   const locks = connect("leases", { lent: true });
   const keys = new RedisKeys(prefix);
   const bus = new RedisBus({ commands, subscriber, keys, options });
   const leases = new RedisLeases({ connection: locks, keys, clock, log });
-  const close = async (): Promise<void> => {
-    await bus.close();
-    await leases.close();
-  };
+  const close = (): Promise<void> => bus.close().then(() => leases.close());
   try {
     await standAtStart([commands, subscriber, locks], url);
     await refuseUnfit(commands, log);

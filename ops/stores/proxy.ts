@@ -98,19 +98,21 @@ export class StoreProxy {
   readonly #server: Server;
   readonly #links = new Set<Link>();
   readonly #gate: Gate;
+  #port: number;
   #held = false;
   #trap: Trap | undefined;
 
-  private constructor(server: Server) {
+  private constructor(server: Server, port: number) {
     this.#server = server;
+    this.#port = port;
     this.#gate = { isHeld: () => this.#held, takeTrap: (bytes) => this.#takeTrap(bytes) };
   }
 
   /** Listens on a spare port and passes connections on to `port` of 127.0.0.1. */
   static async open(port: number): Promise<StoreProxy> {
     const server = createServer();
-    const proxy = new StoreProxy(server);
-    server.on("connection", (node) => proxy.#join(node, port));
+    const proxy = new StoreProxy(server, port);
+    server.on("connection", (node) => proxy.#join(node));
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(0, "127.0.0.1", resolve);
@@ -131,6 +133,11 @@ export class StoreProxy {
   /** The same URL by way of the proxy; the URL must name host and port. */
   through(url: string): string {
     return url.replace(/(^\w+:\/\/(?:[^@/]*@)?)[^/?]+/, `$1127.0.0.1:${this.port}`);
+  }
+
+  /** Passes new connections on to another port; those that stand stay where they are. */
+  lead(port: number): void {
+    this.#port = port;
   }
 
   /** Cuts every connection, both sides, without a word; new ones are taken. */
@@ -167,8 +174,8 @@ export class StoreProxy {
     await closed;
   }
 
-  #join(node: Socket, port: number): void {
-    const store = connect(port, "127.0.0.1");
+  #join(node: Socket): void {
+    const store = connect(this.#port, "127.0.0.1");
     const link = new Link({ node, store }, this.#gate);
     this.#links.add(link);
     store.once("close", () => this.#links.delete(link));
