@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { sampleEntry } from "./archive.conformance.samples.ts";
 import { MemoryArchive } from "./archive.memory.ts";
 import type { Head, MarkerRecord, PageQuery } from "./archive.ts";
 import type { RoomView } from "./chat.ts";
@@ -95,6 +96,42 @@ test("A read that failed is not remembered, and one that began before the room w
   lookups.forget("r");
   await early;
   assert.equal(await look(), 4);
+});
+
+test("Beyond the bytes of the rooms remembered the oldest goes and the newest stays, the large ones by their size.", async () => {
+  const { archive, lookups } = looking();
+  const body = new Uint8Array(1_048_576);
+  // 31 large ones fit into 32 MiB with what they are counted beside their bodies, and 32 do not.
+  const rooms = Array.from({ length: 32 }, (_, at) => `room-${at}`);
+  await archive.insert(rooms.map((room) => sampleEntry(room, 1, { body })));
+  const reads = async (room: string): Promise<number> => {
+    const before = archive.reads;
+    assert.equal((await lookups.logEnd(room)).lastMessage?.entry.body.length, body.length);
+    return archive.reads - before;
+  };
+  for (const room of rooms) assert.equal(await reads(room), 2);
+  assert.deepEqual([await reads("room-1"), await reads("room-31")], [0, 0]);
+  assert.equal(await reads("room-0"), 2);
+  // That was the newest then, and the one that was looked at longest ago went for it.
+  assert.deepEqual([await reads("room-0"), await reads("room-1"), await reads("room-2")], [0, 0, 2]);
+});
+
+test("Beyond the users remembered the oldest goes and the newest stays, of members and of markers.", async () => {
+  const { archive, lookups } = looking();
+  const most = 20_000;
+  await lookups.logEnd("r");
+  for (const read of [(user: string) => lookups.member("r", user), (user: string) => lookups.marker("r", user)]) {
+    const reads = async (user: string): Promise<number> => {
+      const before = archive.reads;
+      await read(user);
+      return archive.reads - before;
+    };
+    for (let at = 0; at < most; at++) await read(`u${at}`);
+    assert.equal(await reads("u0"), 0);
+    assert.equal(await reads(`u${most}`), 1);
+    assert.deepEqual([await reads(`u${most}`), await reads("u0"), await reads("u2")], [0, 0, 0]);
+    assert.equal(await reads("u1"), 1);
+  }
 });
 
 async function listed(stage: Stage, by: typeof ALICE, room: string): Promise<RoomView | undefined> {
