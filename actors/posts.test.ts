@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Refusal } from "./codes.ts";
 import { draftOf, Ear, Owner, PlainRoom, Wire } from "./lines.fixture.ts";
 import { seeded } from "./node.fixture.faults.ts";
 import { Stage } from "./node.fixture.ts";
@@ -33,4 +34,33 @@ test("A room that opens anew takes back its own node's SENDs, and leaves those o
     wire.answers().map(({ answers, expected }) => [answers.length, expected]),
     [[0, 1]],
   );
+});
+
+test("Beyond the pairs remembered the oldest is asked for again, and the newest is not.", async () => {
+  const { node } = await Stage.open({ shards: 1 });
+  const made: string[] = [];
+  node.posts.makeDirect = async (_from, to) => {
+    made.push(to);
+    return `d-${to}`;
+  };
+  const most = 10_000;
+  const ask = (to: string): Promise<string> => node.posts.directRoom({ id: "me", name: "Me" }, to);
+  for (let at = 0; at <= most; at++) await ask(`u${at}`);
+  assert.equal(made.length, most + 1);
+  assert.deepEqual([await ask(`u${most}`), await ask("u1")], [`d-u${most}`, "d-u1"]);
+  assert.equal(made.length, most + 1);
+  assert.equal(await ask("u0"), "d-u0");
+  assert.deepEqual(made.slice(most + 1), ["u0"]);
+});
+
+test("A direct room that could not be made is asked for again.", async () => {
+  const { node } = await Stage.open({ shards: 1 });
+  let tries = 0;
+  node.posts.makeDirect = async () => {
+    if (++tries === 1) throw new Refusal("store-unavailable");
+    return "d-1";
+  };
+  const ask = (): Promise<string> => node.posts.directRoom({ id: "me", name: "Me" }, "you");
+  await assert.rejects(ask(), Refusal);
+  assert.deepEqual([await ask(), await ask(), tries], ["d-1", "d-1", 2]);
 });
