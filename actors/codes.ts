@@ -93,6 +93,7 @@ export const CODES = Object.freeze({
   "bad-request": row("The request does not fit its schema.", 400, 1002, "never"),
   "not-found": row("There is nothing at this address.", 404, 1002, "never"),
   "method-not-allowed": row("The method is not allowed here.", 405, 1002, "never"),
+  "upgrade-required": row("This address is for WebSocket alone.", 426, 1002, "never"),
   "unsupported-media-type": row("The content type is not supported.", 415, 1002, "never"),
   "origin-refused": row("This origin is not allowed.", 403, 1002, "never"),
   "email-taken": row("An account with this email exists.", 409, 1002, "never"),

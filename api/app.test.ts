@@ -104,15 +104,22 @@ test("An unknown address is 404, a known one with another method 405 with the me
   const wrong = await it.ask(undefined, "PATCH", "/api/rooms?x=1");
   assert.deepEqual([wrong.status, wrong.json.code], [405, "method-not-allowed"]);
   assert.equal(wrong.headers["allow"], "GET, HEAD, POST");
-  for (const url of ["/ws/chat", "/ws/chat?access_token=x"]) {
-    const socket = await it.ask(undefined, "GET", url);
-    assert.deepEqual([socket.status, socket.json.code], [404, "not-found"]);
-    assert.match(socket.json.detail, /for WebSocket alone/);
-  }
   const deep = await it.ask(undefined, "POST", "/api/rooms/general/members/alice");
   assert.deepEqual([deep.status, deep.headers["allow"]], [405, "DELETE, PATCH"]);
   const hopeless = await it.app.inject({ url: "/%zz" });
   assert.deepEqual([hopeless.statusCode, hopeless.json().code], [400, "bad-request"]);
+});
+
+test("A plain GET of the WebSocket's address is told to upgrade; another method is none it has.", async () => {
+  for (const url of ["/ws/chat", "/ws/chat?access_token=x"]) {
+    const { status, json, headers } = await it.ask(undefined, "GET", url);
+    assert.deepEqual([status, json.status, json.code], [426, 426, "upgrade-required"]);
+    assert.deepEqual([headers["upgrade"], headers["connection"]], ["websocket", "upgrade"]);
+    assert.match(headers["content-type"] as string, /^application\/problem\+json/);
+  }
+  const post = await it.ask(undefined, "POST", "/ws/chat");
+  assert.deepEqual([post.status, post.headers["allow"]], [405, "GET, HEAD"]);
+  assert.equal((await it.ask(undefined, "GET", "/ws/chat/other")).status, 404);
 });
 
 test("What is thrown unawares is 500, is logged once and shows nothing.", async () => {

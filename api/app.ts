@@ -62,8 +62,7 @@ const PARAMETER_LENGTH = 384;
 const CLIENT_GONE = 499;
 
 /** A handshake never comes here: this is for browsers and for proxies that keep `upgrade` to themselves. */
-const NOT_WEBSOCKET =
-  "This address is for WebSocket alone, and the request does not ask for it by `upgrade: websocket`.";
+const NOT_WEBSOCKET = "The request does not ask for WebSocket by `upgrade: websocket` and a `sec-websocket-key`.";
 
 /** Makes request ids: unique per process start, and cheap. */
 function requestIds(): (raw: IncomingMessage) => string {
@@ -123,8 +122,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setNotFoundHandler((request, reply) => {
     const allowed = table.methodsAt(request.url);
     if (allowed.length === 0) {
-      const detail = /^\/ws\/chat(\?|$)/.test(request.url) ? NOT_WEBSOCKET : undefined;
-      return sendProblem(reply, problem("not-found", detail));
+      return sendProblem(reply, problem("not-found"));
     }
     reply.header("allow", allowed.join(", "));
     return sendProblem(reply, problem("method-not-allowed", `Allowed: ${allowed.join(", ")}.`));
@@ -148,6 +146,9 @@ async function registerRoutes(app: FastifyInstance, deps: AppDeps): Promise<void
     });
   }
   await registerDocs(app, deps.pageFolder === undefined ? undefined : "/icon.svg");
+  app.get("/ws/chat", { schema: { hide: true } }, (_request, reply) =>
+    sendProblem(reply, problem("upgrade-required", NOT_WEBSOCKET)),
+  );
   await app.register(healthRoutes(deps.health, deps.metrics));
   await app.register(roomRoutes(deps));
   await app.register(memberRoutes(deps));

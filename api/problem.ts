@@ -83,6 +83,8 @@ export function sendProblem(reply: FastifyReply, answer: Problem): FastifyReply 
   }
   // A 401 names its scheme [RFC 9110 15.5.2]; wrong credentials are no matter of tokens.
   if (answer.status === 401 && answer.code !== "credentials-wrong") reply.header("www-authenticate", "Bearer");
+  // A 426 names the protocol, and that this is a matter of the connection [RFC 9110 15.5.22, 7.8].
+  if (answer.status === 426) reply.header("upgrade", "websocket").header("connection", "upgrade");
   return reply.send(JSON.stringify(answer));
 }
 

@@ -220,13 +220,19 @@ export class BridgeResponse extends EventEmitter {
       const value = headers[name] as OutgoingHttpHeader;
       if (OWN_HEADERS.has(name)) {
         if (name === "content-length") this.#length = Number(value);
-        else if (name === "connection") this.#closeAfter = String(value).toLowerCase() === "close" && !this.#lingers();
+        else if (name === "connection") this.#connect(uws, String(value).toLowerCase());
       } else if (typeof value === "object") {
         for (const one of value) writeHeader(uws, name, one);
       } else {
         writeHeader(uws, name, String(value));
       }
     }
+  }
+
+  /** The option that an `upgrade` needs beside it [RFC 9110 7.8] is the answer's own. */
+  #connect(uws: HttpResponse, option: string): void {
+    if (option === "upgrade") writeHeader(uws, "connection", option);
+    this.#closeAfter = option === "close" && !this.#lingers();
   }
 
   /** The whole response at once: the common way. */

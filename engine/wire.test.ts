@@ -1,5 +1,7 @@
 /** Hostile input: every wrong thing gets its own code, ends only what must end, and leaves nothing behind. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import { type CodeWord, codeOf } from "../actors/codes.ts";
 import { LIMITS } from "../actors/limits.ts";
@@ -268,6 +270,7 @@ type Wrong = readonly [request: string, body: unknown, status: number, code: Cod
 
 const WRONG: readonly Wrong[] = [
   ["GET /api/nothing", undefined, 404, "not-found"],
+  ["GET /ws/chat", undefined, 426, "upgrade-required"],
   ["POST /api/rooms", { name: "x", type: "secret" }, 400, "bad-request"],
   ["POST /api/rooms", { name: "x", type: "public", color: "red" }, 400, "bad-request"],
   ["POST /api/rooms", { name: 7, type: "public" }, 400, "bad-request"],
@@ -296,6 +299,23 @@ for (const [request, body, status, code, token] of WRONG) {
     assert.notEqual(answer.body.title ?? "", "");
   });
 }
+
+test("A plain request of the WebSocket's address names the protocol, on a connection that lives on.", async () => {
+  const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+  let got = "";
+  socket.setEncoding("latin1").on("data", (part: string) => {
+    got += part;
+  });
+  const plain = "GET /ws/chat HTTP/1.1\r\nHost: a\r\n";
+  // The second has no key, and is no handshake either.
+  socket.write(`${plain}\r\n${plain}Connection: upgrade\r\nUpgrade: websocket\r\n\r\n`);
+  while (got.split("upgrade-required").length < 5) await once(socket, "data");
+  socket.destroy();
+  assert.equal(got.match(/HTTP\/1\.1 426 Upgrade Required\r\n/g)?.length, 2);
+  assert.equal(got.match(/\r\nupgrade: websocket\r\n/g)?.length, 2);
+  assert.equal(got.match(/\r\nconnection: upgrade\r\n/gi)?.length, 2);
+  assert.equal(got.match(/\r\nconnection:/gi)?.length, 2);
+});
 
 test("Over REST, a request without a token, with broken JSON, or of another media type is refused by its code.", async () => {
   assert.equal((await call<{ code: string }>(server, "GET /api/rooms")).body.code, "token-missing");
