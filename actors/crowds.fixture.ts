@@ -13,6 +13,7 @@ import { LIMITS, type Limits } from "./limits.ts";
 import { SILENT } from "./log.ts";
 import { MortalClock, seeded } from "./node.fixture.faults.ts";
 import { RoomPresence } from "./presence.ts";
+import { Returning } from "./returning.ts";
 import { Speaker } from "./speaker.ts";
 import type { Word } from "./words.ts";
 
@@ -51,6 +52,7 @@ export class End implements CrowdsHost, GuestsHost, BusReceiver {
   readonly limits: Limits;
   readonly bus: Bus;
   readonly speaker: Speaker;
+  readonly #returning: Returning;
   readonly rooms = new Map<string, GuestsRoom>();
   readonly crowds: Crowds;
   readonly guests: Guests;
@@ -78,6 +80,7 @@ export class End implements CrowdsHost, GuestsHost, BusReceiver {
     this.limits = town.limits;
     this.bus = town.connect(this);
     this.speaker = new Speaker({ bus: this.bus, clock: this.clock, limits: this.limits, counters: new Counters() });
+    this.#returning = new Returning(this.clock);
     this.crowds = new Crowds(this, (room) => this.listeners.get(room)?.length ?? 0);
     this.guests = new Guests(this);
     this.bus.receive(this);
@@ -113,8 +116,11 @@ export class End implements CrowdsHost, GuestsHost, BusReceiver {
     const say = (event: "presence" | "typing") => (user: string, state: string) =>
       this.speaker.say({ room: id, event, user, state, offset: 0, term });
     const speaker = { presence: say("presence"), typing: say("typing") };
-    const successor = (): RoomPresence | undefined => this.rooms.get(id)?.presence;
-    const presence = new RoomPresence({ clock: this.clock, limits: this.limits, speaker, successor });
+    const presence = new RoomPresence({
+      ...{ clock: this.clock, limits: this.limits, speaker },
+      closed: (users, leave) => this.#returning.closed({ room: id, term, users, leave }),
+    });
+    presence.adopt(this.#returning.take(id, term));
     const room = { presence, status: "open", state: { maySee: () => true } } as const;
     this.rooms.set(id, room);
     this.crowds.introduce(id, presence);

@@ -7,6 +7,7 @@ export const MEMBERSHIP_STATES = ["joining", "present", "typing", "lingering", "
 /** What can happen to it. */
 export const MEMBERSHIP_EVENTS = [
   "granted", // the first subscription was allowed
+  "reopened", // the room opened again, and its opening before said the join
   "denied", // it was not
   "type", // the user types
   "pause", // the user says that it stopped
@@ -43,15 +44,16 @@ const leave = { target: "left", actions: "announceLeave" } as const;
  * The presence of one user in one room, over all the user's connections (design 3, signals).
  *
  *     joining ── granted ──> present <── pause, typingTimeout ── typing
- *        │                   │ ^  │ ─────────── type ──────────> │ ^│ type
- *        │            lastGone │  │                       lastGone └┘ timer anew
- *        │                   v │returned                         v
- *        │                 lingering <───────────────────────────┘
+ *        │ │                 │ ^  │ ─────────── type ──────────> │ ^│ type
+ *        │ │          lastGone │  │                       lastGone └┘ timer anew
+ *        │ │                 v │returned                         v
+ *        │ └── reopened ─> lingering <───────────────────────────┘
  *        │                   │ graceOver, removed
  *        └── denied, removed, lastGone ──> left <── removed ── present, typing
  *
  * Lingering hides a reconnect: who returns within the grace never left. Typing always ends with its own stop, before
- * anything else is said. A leave is announced only by those whose join was.
+ * anything else is said. A leave is announced only by those whose join was, by this
+ * opening of the room or by the one before it.
  */
 export const membershipMachine = setup({
   types: {} as { events: Named<MembershipEvent> },
@@ -63,6 +65,7 @@ export const membershipMachine = setup({
     joining: {
       on: {
         granted: { target: "present", actions: "announceJoin" },
+        reopened: "lingering",
         denied: "left",
         removed: "left",
         lastGone: "left",

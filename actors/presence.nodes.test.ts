@@ -100,6 +100,32 @@ test("A removed member is not present any more within 2 s, where nobody listens 
   assert.deepEqual(saidOf(watcher, "alice"), ["presence alice join", "presence alice leave"]);
 });
 
+test("A room that reads its log anew as it lies idle says no join again, at no node, and the leaves as ever.", async () => {
+  const stages = await nodes();
+  const { owner, others } = ownerOf(stages, "general");
+  const [edge, other] = others as [Stage, Stage];
+  const watchers = stages.map((stage) => stage.connect("watcher"));
+  for (const watcher of watchers) watcher.subscribe("signals", "general");
+  await owner.clock.advance(1_000);
+  const alice = come(owner, "alice", "general");
+  come(edge, "bob", "general");
+  const carol = come(other, "carol", "general");
+  await owner.clock.advance(2_000);
+  const before = owner.node.rooms.get("general");
+  edge.node.bus.notify({ kind: "changed", what: "entries", rooms: ["general"] });
+  await owner.clock.advance(5_000);
+  assert.notEqual(owner.node.rooms.get("general"), before);
+  assert.deepEqual(await present(edge, "general"), ["alice", "bob", "carol"]);
+  for (const gone of [alice, carol]) gone.lose();
+  await owner.clock.advance(9_000);
+  for (const watcher of watchers) {
+    for (const user of ["alice", "carol"]) {
+      assert.deepEqual(saidOf(watcher, user), [`presence ${user} join`, `presence ${user} leave`]);
+    }
+    assert.deepEqual(saidOf(watcher, "bob"), ["presence bob join"]);
+  }
+});
+
 test("Online and offline are of all nodes: who is left at one of two is online.", async () => {
   const stages = await nodes();
   const { owner, others } = ownerOf(stages, "general");

@@ -4,15 +4,31 @@ import { SimulatedClock } from "./clock.ts";
 import { LIMITS } from "./limits.ts";
 import { caller, Stage } from "./node.fixture.ts";
 import { RoomPresence } from "./presence.ts";
+import { REOPENED_MS, Returning } from "./returning.ts";
 
-/** One room's presence, and what it says, in order. */
-function presence(): { clock: SimulatedClock; room: RoomPresence; said: string[] } {
+/** One room's presence, and what it says, in order; `reopen` closes it, and answers that of its next opening. */
+function presence(): { clock: SimulatedClock; room: RoomPresence; said: string[]; reopen: () => RoomPresence } {
   const clock = new SimulatedClock();
   const said: string[] = [];
   const say = (user: string, state: string): void => void said.push(`${user} ${state}`);
   const speaker = { presence: say, typing: say };
-  const room = new RoomPresence({ clock, limits: LIMITS, speaker, successor: () => room });
-  return { clock, said, room };
+  const returning = new Returning(clock);
+  const open = (): RoomPresence => {
+    const opened = new RoomPresence({
+      ...{ clock, limits: LIMITS, speaker },
+      closed: (users, leave) => returning.closed({ room: "r", term: 1, users, leave }),
+    });
+    opened.adopt(returning.take("r", 1));
+    return opened;
+  };
+  let room = open();
+  const first = room;
+  const reopen = (): RoomPresence => {
+    room.clear();
+    room = open();
+    return room;
+  };
+  return { clock, said, room: first, reopen };
 }
 
 test("A user joins at the first node and leaves a grace after the last.", async () => {
@@ -94,16 +110,16 @@ test("A list of those present is as long as it may be.", () => {
   );
 });
 
-test("A room that closes says the leaves and stops that its next opening would not know of.", async () => {
-  const { clock, room, said } = presence();
+test("A room that closes says the leaves and stops that its next opening would not know of, which says no join again.", async () => {
+  const { clock, room, said, reopen } = presence();
   for (const user of ["here", "typist", "lingerer"]) room.arrive(user, user, "n1");
   room.typing("typist", true);
   room.depart("lingerer", "n1");
   said.length = 0;
-  room.clear();
-  for (const user of ["here", "typist"]) room.arrive(user, user, "n1");
+  const next = reopen();
+  for (const user of ["here", "typist"]) next.arrive(user, user, "n1");
   await clock.advance(60_000);
-  assert.deepEqual(said, ["typist stop", "lingerer leave", "here join", "typist join"]);
+  assert.deepEqual(said, ["typist stop", "lingerer leave"]);
 });
 
 test("Who is believed to be here and does not come is said to leave; who comes is not.", async () => {
@@ -134,14 +150,61 @@ test("A process that stood still looks again before it says that anybody left.",
   assert.deepEqual(said, ["alice join", "bob leave"]);
 });
 
-test("Who goes while a room is closed is said to leave soon after.", async () => {
-  const { clock, room, said } = presence();
+test("Who goes while a room is closed is said to leave soon after, and is on its list until then.", async () => {
+  const { clock, room, said, reopen } = presence();
   for (const user of ["alice", "bob"]) room.arrive(user, user, "n1");
-  room.clear();
-  room.arrive("alice", "alice", "n1");
+  const next = reopen();
+  next.arrive("alice", "alice", "n1");
   said.length = 0;
+  await clock.advance(REOPENED_MS - 1);
+  assert.deepEqual(
+    next
+      .list(9)
+      .map(({ id }) => id)
+      .sort(),
+    ["alice", "bob"],
+  );
+  // Known to be here, so nothing is to be found out.
+  next.suspect(["bob"]);
+  assert.deepEqual(said, []);
   await clock.advance(2_000);
   assert.deepEqual(said, ["bob leave"]);
+  next.arrive("bob", "bob", "n1");
+  assert.deepEqual(said, ["bob leave", "bob join"]);
+});
+
+test("A room that closes again and again waits no longer for who is expected back.", async () => {
+  const { clock, room, said, reopen } = presence();
+  for (const user of ["alice", "bob"]) room.arrive(user, user, "n1");
+  for (let i = 0; i < 3; i++) {
+    const next = reopen();
+    await clock.advance(REOPENED_MS / 3);
+    next.arrive("alice", "alice", "n1");
+  }
+  assert.deepEqual(said, ["alice join", "bob join", "bob leave"]);
+  // Of who was there as it closed for good, too.
+  reopen().clear();
+  await clock.advance(REOPENED_MS);
+  assert.deepEqual(said, ["alice join", "bob join", "bob leave", "alice leave"]);
+});
+
+test("Nobody is expected back where another owner, who may have said a leave, was in between.", async () => {
+  const clock = new SimulatedClock();
+  const returning = new Returning(clock);
+  const left: string[] = [];
+  const users = [{ user: "alice", name: "Alice", untilMs: 0 }];
+  for (const [opened, expected] of [
+    [4, users],
+    [5, users],
+    [6, []],
+  ] as const) {
+    returning.closed({ room: "r", term: 4, users, leave: (user) => void left.push(user) });
+    assert.deepEqual(returning.take("other", opened), []);
+    assert.deepEqual(returning.take("r", opened), expected);
+    assert.deepEqual(returning.take("r", opened), []);
+  }
+  await clock.advance(REOPENED_MS);
+  assert.deepEqual(left, []);
 });
 
 test("Signals reach those who listen, once per user, with the changes of a moment made one.", async () => {

@@ -6,6 +6,7 @@
 import type { Clock, Timer } from "./clock.ts";
 import type { Limits } from "./limits.ts";
 import { type MembershipEffect, type MembershipEvent, membershipTable } from "./membership.machine.ts";
+import { type Left, REOPENED_MS } from "./returning.ts";
 
 /** What presence says to the room's audience. */
 export interface PresenceSpeaker {
@@ -18,8 +19,8 @@ export interface PresenceOptions {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly speaker: PresenceSpeaker;
-  /** The presence of the room's opening now, if it is open; this one or the one after it. */
-  successor(): RoomPresence | undefined;
+  /** The room closed with these users in it; `leave` is told of each when it does not open soon. */
+  closed(users: readonly Left[], leave: (user: string) => void): void;
 }
 
 /** A timer that runs later than this after it was due says that this process stood still, ms (rule 10). */
@@ -28,8 +29,6 @@ export const LATE_MS = 1_500;
 export const LOOK_AGAIN_MS = 1_000;
 /** How long a user that only others believe to be here may take to be introduced, ms: a lost word is said again twice. */
 const SUSPICION_MS = 600;
-/** How long whoever was here as the room closed may take to be introduced to its next opening, ms. */
-const REOPENED_MS = 1_200;
 /** No node. */
 const NOWHERE = "";
 
@@ -40,6 +39,8 @@ interface Here {
   /** The others; few users are at more than one. */
   others: string[] | undefined;
   name: string;
+  /** Of who was here as the room closed and is expected back: monotonic ms until which. */
+  untilMs: number | undefined;
   timer: Timer | undefined;
 }
 
@@ -68,7 +69,7 @@ export class RoomPresence {
   arrive(user: string, name: string, edge: string): void {
     let here = this.#users.get(user);
     if (!here) {
-      here = { state: membershipTable.initial, edge, others: undefined, name, timer: undefined };
+      here = { state: membershipTable.initial, edge, others: undefined, name, untilMs: undefined, timer: undefined };
       this.#users.set(user, here);
       if (this.#suspects.size > 0) this.#suspects.delete(user);
       return this.#apply(user, here, "granted");
@@ -76,10 +77,27 @@ export class RoomPresence {
     here.name = name;
     if (here.edge === NOWHERE) {
       here.edge = edge;
+      here.untilMs = undefined;
       this.#apply(user, here, "returned");
     } else if (here.edge !== edge && !here.others?.includes(edge)) {
       if (here.others) here.others.push(edge);
       else here.others = [edge];
+    }
+  }
+
+  /** The room opened again, and these are expected back: nobody has seen them leave. */
+  adopt(users: readonly Left[]): void {
+    for (const { user, name, untilMs } of users) {
+      const here = {
+        state: membershipTable.initial,
+        edge: NOWHERE,
+        others: undefined,
+        name,
+        untilMs,
+        timer: undefined,
+      };
+      this.#users.set(user, here);
+      this.#apply(user, here, "reopened");
     }
   }
 
@@ -149,29 +167,26 @@ export class RoomPresence {
   }
 
   /**
-   * Forgets everybody; the room closes. Who is here is introduced to its next opening, which knows nothing of
-   * who typed or lingered: these words are said now. Who goes in between is not introduced, and leaves later.
+   * Forgets everybody; the room closes. Its next opening expects who is here, and knows nothing of who typed or
+   * lingered: these words are said now. Who goes in between is not introduced to it, and leaves later.
    */
   clear(): void {
-    const { speaker } = this.#options;
-    const left: string[] = [];
+    const { clock, speaker } = this.#options;
+    const left: Left[] = [];
+    const soonMs = clock.monotonic() + REOPENED_MS;
     for (const [user, here] of this.#users) {
       this.#cancel(here);
+      const { name, untilMs } = here;
       const state = membershipTable.name(here.state);
       if (state === "typing") speaker.typing(user, "stop");
-      if (state === "lingering") speaker.presence(user, "leave");
-      else left.push(user);
+      if (state === "lingering" && untilMs === undefined) speaker.presence(user, "leave");
+      else left.push({ user, name, untilMs: untilMs ?? soonMs });
     }
     this.#users.clear();
     // Who listens says to the next opening whom it believes to be here.
     this.#suspects.clear();
-    if (left.length > 0) this.#options.clock.after(REOPENED_MS, () => this.#sayLeft(left));
-  }
-
-  /** Says that those who did not return to the room left it; where it is owned elsewhere the term is old, and nobody hears. */
-  #sayLeft(users: readonly string[]): void {
-    const now = this.#options.successor();
-    for (const user of users) if (!now?.has(user)) this.#options.speaker.presence(user, "leave");
+    // Where the room is owned elsewhere then, the term of these leaves is old, and nobody hears them.
+    this.#options.closed(left, (user) => speaker.presence(user, "leave"));
   }
 
   #apply(user: string, here: Here, event: MembershipEvent): void {
@@ -197,7 +212,7 @@ export class RoomPresence {
       case "startTypingTimer":
         return this.#start(user, here, limits.typingMs, "typingTimeout");
       case "startGrace":
-        return this.#start(user, here, limits.presenceGraceMs, "graceOver");
+        return this.#start(user, here, this.#graceOf(here), "graceOver");
       case "stopTypingTimer":
       case "stopGrace":
         return this.#cancel(here);
@@ -205,6 +220,11 @@ export class RoomPresence {
         this.#cancel(here);
         this.#users.delete(user);
     }
+  }
+
+  #graceOf({ untilMs }: Here): number {
+    const { clock, limits } = this.#options;
+    return untilMs === undefined ? limits.presenceGraceMs : Math.max(0, untilMs - clock.monotonic());
   }
 
   #start(user: string, here: Here, delayMs: number, event: MembershipEvent): void {

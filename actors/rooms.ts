@@ -19,6 +19,7 @@ import type { Posting } from "./posting.ts";
 import type { Posts } from "./posts.ts";
 import { RoomPresence } from "./presence.ts";
 import { ReopeningRefusal } from "./reopening.ts";
+import { Returning } from "./returning.ts";
 import type { RoomHost } from "./room.host.ts";
 import { Room } from "./room.ts";
 import { Shard, type ShardHost } from "./shards.ts";
@@ -71,6 +72,7 @@ export class Rooms implements RoomHost, ShardHost {
   readonly sleeper: Sleeper;
   readonly foresight: Foresight;
   readonly #host: RoomsHost;
+  readonly #returning: Returning;
   #flushing: Shard[] = [];
   #stopped = false;
 
@@ -88,6 +90,7 @@ export class Rooms implements RoomHost, ShardHost {
     this.markers = host.markers;
     this.late = host.late;
     this.foresight = new Foresight(host);
+    this.#returning = new Returning(host.clock);
     this.shards = Array.from({ length: shards }, (_, id) => new Shard(id, this));
     const audiences = { has: (room: string) => host.audiences.has(room) };
     this.sleeper = new Sleeper({ ...this.#sleeping(), audiences });
@@ -130,8 +133,9 @@ export class Rooms implements RoomHost, ShardHost {
         presence: (user, state) => this.#say(room, "presence", user, state),
         typing: (user, state) => this.#say(room, "typing", user, state),
       },
-      successor: () => this.byId.get(room.id)?.presence,
+      closed: (users, leave) => this.#returning.closed({ room: room.id, term: room.shard.term, users, leave }),
     });
+    presence.adopt(this.#returning.take(room.id, room.shard.term));
     this.#host.audiences.introduce(room.id, presence);
     return presence;
   }
