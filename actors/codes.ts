@@ -134,3 +134,14 @@ export class StoreFailure extends Error {
     this.name = "StoreFailure";
   }
 }
+
+/**
+ * A store answered with what Confab never put there. The message names the row. Nothing of the answer is shown or passed
+ * over; asking again only repeats it, and the store is none the worse for everything else.
+ */
+export class DamagedRow extends StoreFailure {
+  constructor(message: string, cause?: unknown) {
+    super(message, cause);
+    this.name = "DamagedRow";
+  }
+}

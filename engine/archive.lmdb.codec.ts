@@ -12,6 +12,7 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
+import { DamagedRow } from "../actors/codes.ts";
 import type { Entry, EntryEvent } from "../actors/entry.ts";
 
 const FORMAT = 1;
@@ -209,8 +210,17 @@ export function packedAt(packed: Buffer): number {
   return packed.readDoubleLE(1);
 }
 
-/** Unpacks an entry; its body is a copy of its own. Throws RangeError when it is of an unknown format. */
+/** Unpacks an entry; its body is a copy of its own. Throws `DamagedRow` when it is of an unknown format or too short. */
 export function unpackEntry(room: string, offset: number, packed: Buffer): Entry {
+  try {
+    return unpack(room, offset, packed);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new DamagedRow(`Entry ${offset} of room ${room} in the embedded archive is damaged: ${error.message}`, error);
+  }
+}
+
+function unpack(room: string, offset: number, packed: Buffer): Entry {
   const reader = new PackedReader(packed);
   const first = packed[0] as number;
   const event = EVENTS[(first >>> 1) & 7];

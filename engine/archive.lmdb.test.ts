@@ -11,11 +11,12 @@ import fc from "fast-check";
 import { assertSameEntry, offsets, sampleEntry, sampleLog } from "../actors/archive.conformance.samples.ts";
 import { archiveConformance } from "../actors/archive.conformance.ts";
 import type { Archive } from "../actors/archive.ts";
-import { StoreFailure } from "../actors/codes.ts";
+import { DamagedRow, StoreFailure } from "../actors/codes.ts";
 import type { Entry } from "../actors/entry.ts";
+import { placeKey } from "./archive.lmdb.codec.ts";
 import { partsBy, partsOf } from "./archive.lmdb.parts.ts";
 import { openLmdbArchive } from "./archive.lmdb.ts";
-import { BYTES_PER_COMMIT_MAX, ROWS_PER_COMMIT_MAX, SPARE_BYTES } from "./lmdb.ts";
+import { BYTES_PER_COMMIT_MAX, LmdbStore, ROWS_PER_COMMIT_MAX, SPARE_BYTES } from "./lmdb.ts";
 
 const run = promisify(execFile);
 const base = await mkdtemp(join(tmpdir(), "confab-archive-"));
@@ -92,6 +93,35 @@ test("A body read from the disk owns its bytes alone.", async () => {
   for (let offset = 1; offset <= 40; offset++) await archive.insert([sampleEntry("a", offset)]);
   for (const { entry } of await archive.page("a", { limit: 20, end: "first" }))
     assert.equal(entry.body.buffer.byteLength, entry.body.byteLength);
+  await archive.close();
+});
+
+test("A damaged row rejects what needs it and says which it is; the entries beside it, and other rooms, are read.", async () => {
+  const folder = freshFolder();
+  const before = await openLmdbArchive({ folder, settle });
+  for (const room of ["a", "b"]) for (const entry of sampleLog(room, 1, 40)) await before.insert([entry]);
+  await before.close();
+  const store = new LmdbStore({ folder: join(folder, "archive"), tables: 24 });
+  const entries = store.table("entries");
+  const whole = entries.get(placeKey("a", 5)) as Buffer;
+  // Cut, of another format, and nothing at all.
+  const rows = [whole.subarray(0, 12), Buffer.concat([Buffer.of(0x20), whole.subarray(1)]), Buffer.alloc(0)];
+  await store.write(() => {
+    for (const [at, row] of rows.entries()) entries.put(placeKey("a", 5 + at), row);
+  });
+  await store.close();
+  const archive = await openLmdbArchive({ folder, settle });
+  for (const offset of [5, 6, 7]) {
+    await assert.rejects(archive.page("a", { after: offset - 1, limit: 1, end: "first" }), (error: Error) => {
+      assert.match(error.message, new RegExp(`^Entry ${offset} of room a in the embedded archive is damaged: .+\\.$`));
+      return error instanceof DamagedRow;
+    });
+  }
+  await assert.rejects(archive.page("a", { limit: 100, end: "last" }), DamagedRow);
+  assert.deepEqual(await offsets(archive, "a", { before: 5, limit: 9, end: "first" }), [1, 2, 3, 4]);
+  assert.equal((await offsets(archive, "a", { after: 7, limit: 99, end: "first" })).length, 33);
+  assert.equal((await archive.head("a"))?.offset, 40);
+  assert.equal((await offsets(archive, "b", { limit: 99, end: "first" })).length, 40);
   await archive.close();
 });
 

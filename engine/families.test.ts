@@ -33,6 +33,7 @@ test("Every store has a series of each of its metrics, under its name and no oth
       `confab_store_breaker_state{store="${store}",calls="writes"} 0`,
       `confab_store_calls_total{store="${store}"} 0`,
       `confab_store_failures_total{store="${store}"} 0`,
+      `confab_store_damaged_total{store="${store}"} 0`,
       `confab_store_timeouts_total{store="${store}"} 0`,
       `confab_store_refused_total{store="${store}"} 0`,
       `confab_store_call_seconds_count{store="${store}"} 0`,

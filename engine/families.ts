@@ -281,6 +281,7 @@ function callFamilies({ node, stores = [] }: MetricSources): readonly Family[] {
     },
     count("confab_store_calls_total", "Calls of the store, repeated ones included.", (stats) => stats.calls),
     count("confab_store_failures_total", "Calls that failed, time-outs included.", (stats) => stats.failures),
+    count("confab_store_damaged_total", "Calls that met a damaged row.", (stats) => stats.damaged),
     count("confab_store_timeouts_total", "Calls that were not answered in time.", (stats) => stats.timeouts),
     count("confab_store_refused_total", "Calls answered by an open breaker.", (stats) => stats.refused),
     {

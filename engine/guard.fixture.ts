@@ -1,10 +1,10 @@
-/** For tests: a store that works, fails at once, or says nothing, as the test wishes. */
-import { StoreFailure } from "../actors/codes.ts";
+/** For tests: a store that works, fails at once, says nothing, or holds damaged rows, as the test wishes. */
+import { DamagedRow, StoreFailure } from "../actors/codes.ts";
 
 /** How the store is, and what reached it. */
 export interface Mood {
   /** `silent`: calls are kept until `speak`. */
-  now: "well" | "away" | "silent" | "broken";
+  now: "well" | "away" | "silent" | "broken" | "damaged";
   /** Names of the methods that were called, in order. */
   readonly heard: string[];
   /** Answers the calls that were kept, as a store does that was only slow. */
@@ -28,6 +28,7 @@ export function moody<T extends object>(port: T): { port: T; mood: Mood } {
       return (...args: unknown[]) => {
         mood.heard.push(String(name));
         if (mood.now === "away") return Promise.reject(new StoreFailure("Nobody is there."));
+        if (mood.now === "damaged") return Promise.reject(new DamagedRow("Row 1 is damaged."));
         if (mood.now === "broken") return Promise.reject(new TypeError("A fault of ours."));
         const call = (): unknown => Reflect.apply(method, target, args);
         return mood.now === "well" ? call() : new Promise((resolve) => kept.push(() => resolve(call())));

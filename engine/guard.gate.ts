@@ -4,12 +4,12 @@ import {
   CircuitState,
   ConsecutiveBreaker,
   circuitBreaker,
-  handleType,
+  handleWhen,
   type IBackoff,
   isBrokenCircuitError,
 } from "cockatiel";
 import type { Clock } from "../actors/clock.ts";
-import { StoreFailure } from "../actors/codes.ts";
+import { DamagedRow, StoreFailure } from "../actors/codes.ts";
 import type { Log } from "../actors/log.ts";
 import { Deadlines } from "./guard.deadlines.ts";
 import { BREAKER, type BreakerState, type CallKind, type StoreStats } from "./guard.stats.ts";
@@ -39,6 +39,14 @@ const STATES: Readonly<Record<CircuitState, BreakerState>> = Object.freeze({
 });
 
 /**
+ * Whether a failure says that the store is away: a damaged row says that it is there. The rows of one room must not
+ * close a store to all others.
+ */
+function isAway(error: unknown): error is StoreFailure {
+  return error instanceof StoreFailure && !(error instanceof DamagedRow);
+}
+
+/**
  * A gate. A call is handed to the store in the turn in which it is made while the breaker is closed, so calls
  * arrive in the order in which they were made. Only a `StoreFailure` says that the store is away; other errors
  * pass through as they are.
@@ -57,14 +65,14 @@ export class Gate {
   constructor(options: GateOptions) {
     this.#options = options;
     this.#deadlines = new Deadlines(options.clock, options.timeoutMs);
-    this.#policy = circuitBreaker(handleType(StoreFailure), {
+    this.#policy = circuitBreaker(handleWhen(isAway), {
       breaker: new ConsecutiveBreaker(options.breaker.failures),
       halfOpenAfter: { next: () => openFor(options.breaker.openMs, options.clock) },
     });
     this.#policy.onStateChange((state) => this.#changed(STATES[state]));
     this.#refuse = (error) => {
       // The breaker has counted it itself; the next success ends the row.
-      if (error instanceof StoreFailure) this.#failing = true;
+      if (isAway(error)) this.#failing = true;
       if (!isBrokenCircuitError(error)) throw error;
       const { stats } = options;
       stats.refused++;
@@ -104,7 +112,11 @@ export class Gate {
       });
       const failed = (error: unknown): void => {
         this.#failed(startedMs, error);
-        if (telling && error instanceof StoreFailure) void this.#tell(error).then(() => reject(error));
+        if (error instanceof DamagedRow) {
+          stats.damaged++;
+          this.answered = true;
+        }
+        if (telling && isAway(error)) void this.#tell(error).then(() => reject(error));
         else reject(error);
       };
       const refused = (error: unknown): void => {

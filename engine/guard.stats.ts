@@ -20,6 +20,8 @@ export class StoreStats {
   failures = 0;
   /** Those that were not answered in time. */
   timeouts = 0;
+  /** Those that met a damaged row. */
+  damaged = 0;
   /** Reads that were tried again. */
   retries = 0;
   /** Calls that an open breaker answered. */

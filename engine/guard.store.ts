@@ -1,7 +1,7 @@
 /** A store with its two gates: reads are tried again, writes are not, and silence is broken by a probe. */
 import { ExponentialBackoff, halfJitterGenerator, type IBackoff } from "cockatiel";
 import type { Clock, Timer } from "../actors/clock.ts";
-import { StoreFailure } from "../actors/codes.ts";
+import { DamagedRow, StoreFailure } from "../actors/codes.ts";
 import type { Log } from "../actors/log.ts";
 import { Gate, NoAnswer } from "./guard.gate.ts";
 import type { StoreStats } from "./guard.stats.ts";
@@ -55,7 +55,8 @@ export class StoreGuard {
       try {
         return await this.#reads.run(work);
       } catch (error) {
-        const again = error instanceof StoreFailure && !(error instanceof NoAnswer) && !this.#stopped;
+        const lasts = error instanceof NoAnswer || error instanceof DamagedRow;
+        const again = error instanceof StoreFailure && !lasts && !this.#stopped;
         if (!again || retry >= this.#policy.reads.retries) throw error;
         pause = pause ? pause.next(undefined) : this.#pauses.next();
         const { duration } = pause;

@@ -5,7 +5,7 @@ import { MemoryArchive } from "../actors/archive.memory.ts";
 import type { Archive } from "../actors/archive.ts";
 import { MemoryHub } from "../actors/bus.memory.ts";
 import { type Clock, SimulatedClock } from "../actors/clock.ts";
-import { StoreFailure } from "../actors/codes.ts";
+import { DamagedRow, StoreFailure } from "../actors/codes.ts";
 import { MemoryLeases, MemoryLeaseTable } from "../actors/leases.memory.ts";
 import { LIMITS } from "../actors/limits.ts";
 import { SILENT } from "../actors/log.ts";
@@ -218,6 +218,27 @@ test("An error that is no failure of the store passes as it is, and opens nothin
     await assert.rejects(archive.head("a"), TypeError);
   }
   assert.deepEqual([stats.failures, stats.retries, stats.away], [0, 0, undefined]);
+});
+
+test("A damaged row is counted, is not asked for again, and closes the store to nobody.", async () => {
+  const { archive, mood, clock, stats } = scene();
+  mood.now = "damaged";
+  const most = breaker.failures * 2;
+  for (let i = 0; i < most; i++) await assert.rejects(archive.head("a"), DamagedRow);
+  assert.deepEqual([stats.damaged, stats.failures, stats.retries, stats.away], [most, most, 0, undefined]);
+  mood.now = "well";
+  assert.equal(await archive.head("b"), undefined);
+  // Where the breaker is open, it tells that the store is back.
+  mood.now = "away";
+  for (let i = 0; i < breaker.failures; i++) {
+    const failing = assert.rejects(archive.head("a"), StoreFailure);
+    await clock.advance(60_000);
+    await failing;
+  }
+  mood.now = "damaged";
+  await clock.advance(breaker.openMs * 2);
+  await assert.rejects(archive.head("a"), DamagedRow);
+  assert.equal(stats.away, undefined);
 });
 
 test("While writes fail, reads go on; when nobody writes any more, that is forgotten.", async () => {

@@ -190,7 +190,7 @@ export class LmdbStore {
     try {
       return run();
     } catch (error) {
-      throw new StoreFailure("The store could not be read.", error);
+      throw error instanceof StoreFailure ? error : new StoreFailure("The store could not be read.", error);
     }
   }
 
@@ -215,8 +215,7 @@ export class LmdbStore {
     let tasks: Task[] = [];
     let outcomes: Outcome[] = [];
     const failAll = (error: unknown): void => {
-      for (const task of tasks.length > 0 ? tasks : this.#waiting.splice(0))
-        task.reject(error instanceof StoreFailure ? error : new StoreFailure("The store could not write.", error));
+      for (const task of tasks.length > 0 ? tasks : this.#waiting.splice(0)) task.reject(failureOf(error));
       tasks = [];
     };
     const timer = setTimeout(() => {
@@ -273,8 +272,12 @@ function outcomeOf(task: Task): Outcome {
   }
 }
 
+function failureOf(error: unknown): StoreFailure {
+  return error instanceof StoreFailure ? error : new StoreFailure("The store could not write.", error);
+}
+
 function settle(task: Task, outcome: Outcome): void {
-  if ("error" in outcome) task.reject(new StoreFailure("The store could not write.", outcome.error));
+  if ("error" in outcome) task.reject(failureOf(outcome.error));
   else task.resolve(outcome.result as never);
 }
 
