@@ -16,8 +16,10 @@
  */
 import type { MarkerRecord, MemberRecord, RoomRecord } from "../actors/archive.ts";
 import type { ArchivedEntry, Entry, EntryEvent, Fate } from "../actors/entry.ts";
+import { checkDocument, damaged } from "./archive.mongo.check.ts";
 
 const DIGITS = 16;
+const PLACE = /\.\d{16}$/;
 
 /** What became of an entry, as stored; reactions as a list, as any text may be one. */
 export interface FateDocument extends Omit<Fate, "reactions"> {
@@ -122,6 +124,13 @@ export function numberOf(id: string): number {
   return Number(id.slice(-DIGITS));
 }
 
+/** The offset in the `_id` of an entry. Throws `DamagedRow` where it is none. */
+export function offsetOf(id: string): number {
+  const offset = PLACE.test(id) ? numberOf(id) : 0;
+  if (offset === 0) throw damaged("entries", id, "its _id is no place in a log");
+  return offset;
+}
+
 /** `_id` of a member or a marker. */
 export function personId(room: string, user: string): string {
   return `${room}/${user}`;
@@ -152,10 +161,11 @@ export function entryDocument(entry: Entry): EntryDocument {
 
 /** The entry of a document; its body is a copy of its own. */
 export function readEntry(document: EntryDocument): Entry {
+  checkDocument("entries", document);
   const { _id, room, term, prevTerm, event, sender, senderName, key, at, count, text } = document;
   return {
     room,
-    offset: numberOf(_id),
+    offset: offsetOf(_id),
     term,
     prevTerm,
     event,
@@ -201,6 +211,7 @@ export function roomDocument(room: RoomRecord): RoomDocument {
 
 /** The room's record of a document. */
 export function readRoom(document: RoomDocument): RoomRecord {
+  checkDocument("rooms", document);
   const { _id, ...rest } = document;
   return { id: _id, ...rest };
 }
@@ -212,6 +223,7 @@ export function memberDocument(member: MemberRecord): MemberDocument {
 
 /** The member's record of a document. */
 export function readMember(document: MemberDocument): MemberRecord {
+  checkDocument("members", document);
   const { _id, ...member } = document;
   return member;
 }
@@ -223,6 +235,7 @@ export function readMark(marker: MarkerRecord): string {
 
 /** The marker of a document. */
 export function readMarker(document: MarkerDocument): MarkerRecord {
+  checkDocument("markers", document);
   const { room, user, read, delivered } = document;
   return { room, user, read: Number(read.slice(0, DIGITS)), readCount: numberOf(read), delivered };
 }

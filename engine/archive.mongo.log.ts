@@ -4,13 +4,14 @@ import { itemBytes } from "../actors/archive.page.ts";
 import type { Head, InsertOutcome, PageQuery, Standing } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
 import type { ArchivedEntry, Entry, Fate } from "../actors/entry.ts";
+import { checkDocument } from "./archive.mongo.check.ts";
 import {
   type EntryDocument,
   entryDocument,
   entryId,
   entryRange,
   fateDocument,
-  numberOf,
+  offsetOf,
   readArchived,
   readEntry,
 } from "./archive.mongo.codec.ts";
@@ -55,7 +56,9 @@ export class EntryLog {
       .sort({ _id: -1 })
       .limit(1)
       .toArray();
-    return last && { offset: numberOf(last._id), term: last.term, count: last.count, at: last.at };
+    if (!last) return undefined;
+    checkDocument("heads", last);
+    return { offset: offsetOf(last._id), term: last.term, count: last.count, at: last.at };
   }
 
   async standing(places: readonly Pick<Standing, "room" | "offset">[]): Promise<readonly Standing[]> {
@@ -66,7 +69,11 @@ export class EntryLog {
         { projection: { room: 1, term: 1, key: 1 } },
       )
       .toArray();
-    return found.map(({ _id, room, term, key }) => ({ room, offset: numberOf(_id), term, key }));
+    return found.map((document) => {
+      checkDocument("standing", document);
+      const { _id, room, term, key } = document;
+      return { room, offset: offsetOf(_id), term, key };
+    });
   }
 
   /**
@@ -108,7 +115,7 @@ export class EntryLog {
       .sort({ at: 1, _id: 1 })
       .limit(1)
       .toArray();
-    if (first) return numberOf(first._id);
+    if (first) return offsetOf(first._id);
     return ((await this.head(room))?.offset ?? 0) + 1;
   }
 

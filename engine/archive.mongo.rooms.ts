@@ -2,6 +2,7 @@
 import { type AnyBulkWriteOperation, type Collection, type Db, MongoServerError } from "mongodb";
 import type { KeyPage, MarkerRecord, MemberRecord, RoomRecord } from "../actors/archive.ts";
 import { StoreFailure } from "../actors/codes.ts";
+import { checkDocument, damaged } from "./archive.mongo.check.ts";
 import {
   type MarkerDocument,
   type MemberDocument,
@@ -76,13 +77,17 @@ export class ArchiveRecords {
       .sort({ _id: -1 })
       .limit(1)
       .toArray();
-    return highest ? numberOf(highest._id) : 0;
+    const term = highest ? numberOf(highest._id) : 0;
+    if (!Number.isSafeInteger(term)) throw damaged("terms", highest?._id, "its _id ends in no term");
+    return term;
   }
 
   async shardCount(proposed: number): Promise<number> {
     await inserted(this.#settings, { _id: "shards", count: proposed });
     const kept = await this.#settings.findOne({ _id: "shards" });
     if (!kept) throw new StoreFailure("MongoDB does not show the number of shards that it has.");
+    if (!Number.isSafeInteger(kept.count) || kept.count < 1)
+      throw damaged("settings", kept._id, "it is no number of shards");
     return kept.count;
   }
 
@@ -102,6 +107,7 @@ export class ArchiveRecords {
     const created = await inserted(this.#pairs, { _id, room: document });
     const winner = created ? document : (await this.#pairs.findOne({ _id }))?.room;
     if (!winner) throw new StoreFailure("MongoDB does not show the pair that it has.");
+    checkDocument("rooms", winner);
     const made = await inserted(this.#rooms, winner);
     return { room: made ? readRoom(winner) : await this.#standing(winner._id), created };
   }
@@ -137,7 +143,10 @@ export class ArchiveRecords {
         .sort({ room: 1 })
         .limit(atOnce)
         .toArray();
-      const ids = rows.map((row) => row.room);
+      const ids = rows.map(({ _id, room }) => {
+        if (typeof room !== "string") throw damaged("members", _id, "its field room is missing or of another kind");
+        return room;
+      });
       if (ids.length > 0) {
         const query = { _id: { $in: ids }, deletedAt: { $exists: false } };
         found.push(...(await this.#rooms.find(query).sort({ _id: 1 }).map(readRoom).toArray()));
