@@ -1,6 +1,7 @@
 /** The appends of one shard, one in flight at a time (rule 2); the same one again until it is answered (step 4). */
 import type { AppendAnswer, Bus, Pack } from "./bus.ts";
 import type { Clock } from "./clock.ts";
+import type { Fanout } from "./link.ts";
 import type { Log } from "./log.ts";
 import type { Posting } from "./posting.ts";
 import type { Room } from "./room.ts";
@@ -23,6 +24,7 @@ export interface Appended {
 /** What the appends need of their node. */
 export interface AppendsHost {
   readonly bus: Pick<Bus, "append" | "appendNow" | "publish">;
+  readonly fanout: Pick<Fanout, "prepare">;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -80,6 +82,16 @@ export class Appends {
         clock.after(AGAIN_MS, () => this.#append(packs, sent, failures + 1));
       },
     );
+    if (failures === 0) this.#prepare(packs, sent);
+  }
+
+  /** Uses the time of the way to the hot log and back: what was sent left by the end of this turn. */
+  #prepare(packs: readonly Pack[], sent: readonly Sent[]): void {
+    const { clock, fanout } = this.#host;
+    if (!fanout.prepare) return;
+    clock.endOfTurn(() => {
+      if (this.#flight === sent) for (const { room, entries } of packs) fanout.prepare?.(room, entries);
+    });
   }
 
   #answered(appended: Appended): void {

@@ -62,6 +62,11 @@ export interface Fanout {
    * its own copy may wait a moment for the RECEIPT, never longer than what follows in the room.
    */
   entries(room: string, entries: readonly Entry[], origin?: Link): number;
+  /**
+   * Makes ahead what `entries` will need for this very array, in the time in which the hot log is asked whether it
+   * accepts them. It may never be asked for.
+   */
+  prepare?(room: string, entries: readonly Entry[]): void;
   signals(room: string, signals: readonly Signal[]): void;
   /** An entry of a direct room, or a notice, to the queue of its user. */
   notice(notice: Extract<Notice, { kind: "entry" | "notice" }>): void;

@@ -11,6 +11,7 @@ import { Foresight } from "./foresight.ts";
 import type { LateWrites } from "./late.ts";
 import type { Leases } from "./leases.ts";
 import type { Limits } from "./limits.ts";
+import type { Fanout } from "./link.ts";
 import type { Log } from "./log.ts";
 import type { Markers } from "./markers.ts";
 import { RoomMarks } from "./marks.ts";
@@ -33,6 +34,7 @@ export interface RoomsHost {
   readonly name: string;
   readonly archive: Archive;
   readonly bus: Bus;
+  readonly fanout: Pick<Fanout, "prepare">;
   readonly leases: Leases;
   readonly clock: Clock;
   readonly limits: Limits;
@@ -58,6 +60,7 @@ export class Rooms implements RoomHost, ShardHost {
   readonly name: string;
   readonly archive: Archive;
   readonly bus: Bus;
+  readonly fanout: Pick<Fanout, "prepare">;
   readonly leases: Leases;
   readonly clock: Clock;
   readonly limits: Limits;
@@ -81,6 +84,7 @@ export class Rooms implements RoomHost, ShardHost {
     this.name = host.name;
     this.archive = host.archive;
     this.bus = host.bus;
+    this.fanout = host.fanout;
     this.leases = host.leases;
     this.clock = host.clock;
     this.limits = host.limits;

@@ -13,6 +13,7 @@ import { Gate } from "./gate.ts";
 import { Holding } from "./holding.ts";
 import { KnownHeads } from "./known.ts";
 import type { Leases } from "./leases.ts";
+import type { Fanout } from "./link.ts";
 import type { Log } from "./log.ts";
 import type { Posting } from "./posting.ts";
 import type { RoomShard } from "./room.host.ts";
@@ -25,6 +26,7 @@ export interface ShardHost {
   readonly name: string;
   readonly archive: Archive;
   readonly bus: Bus;
+  readonly fanout: Pick<Fanout, "prepare">;
   readonly leases: Leases;
   readonly clock: Clock;
   readonly log: Log;

@@ -40,6 +40,15 @@ export interface Sender {
   flush(): void;
 }
 
+/** A frame of an entry for the sockets of one topic. */
+interface Encoded {
+  readonly topic: Topic;
+  readonly frame: Buffer;
+}
+
+/** Rooms with more kinds of receivers are not encoded ahead: what is made holds a copy of the body for each. */
+const AHEAD_TOPICS = 8;
+
 /** Publishes natively; `app.publish` of uWebSockets.js. */
 export type Publish = (topic: Uint8Array, message: Uint8Array, binary: boolean) => boolean;
 
@@ -49,6 +58,8 @@ export class NativeFanout implements Fanout {
   readonly #logs = new Map<string, Topic[]>();
   readonly #signals = new Map<string, Topic[]>();
   readonly #queues = new Map<string, Topic[]>();
+  /** What was encoded ahead, by the entries of one pack, for as long as the pack is on its way. */
+  readonly #ahead = new WeakMap<readonly Entry[], readonly (readonly Encoded[])[]>();
   /** Topics made so far. */
   #named = 0;
   /** Encodings made. */
@@ -125,12 +136,28 @@ export class NativeFanout implements Fanout {
     return subscription.kind === "signals" ? this.#signals : this.#queues;
   }
 
+  prepare(room: string, entries: readonly Entry[]): void {
+    const topics = this.#logs.get(room);
+    if (!topics || topics.length > AHEAD_TOPICS) return;
+    this.#ahead.set(
+      entries,
+      entries.map((entry) => this.#encoded(entry, topics)),
+    );
+  }
+
   entries(room: string, entries: readonly Entry[], origin?: Link): number {
     const topics = this.#logs.get(room);
     if (!topics) return 0;
+    const ahead = this.#ahead.get(entries);
     let deliveries = 0;
     const sender = this.#senderOf(origin);
-    for (const entry of entries) deliveries += this.#entry(entry, topics, sender);
+    for (let at = 0; at < entries.length; at++) {
+      const entry = entries[at] as Entry;
+      // Who came or went meanwhile changed the topics: then it is made anew.
+      const made = ahead?.[at];
+      const frames = made && fits(made, topics) ? made : this.#encoded(entry, topics);
+      deliveries += this.#show(entry, frames, sender);
+    }
     return deliveries;
   }
 
@@ -139,17 +166,22 @@ export class NativeFanout implements Fanout {
     return origin?.fanout === this ? (origin as Link & Sender) : undefined;
   }
 
-  #entry(entry: Entry, topics: readonly Topic[], sender?: Sender): number {
+  #encoded(entry: Entry, topics: readonly Topic[]): readonly Encoded[] {
     let shared = "";
     let version: Version | undefined;
-    let deliveries = 0;
-    for (const topic of topics) {
+    return topics.map((topic) => {
       if (version !== topic.version) {
         version = topic.version;
         shared = entryLines(entry, version);
       }
       this.encodings++;
-      const frame = entryFrame(entry, topic, topic.lead, shared);
+      return { topic, frame: entryFrame(entry, topic, topic.lead, shared) };
+    });
+  }
+
+  #show(entry: Entry, frames: readonly Encoded[], sender?: Sender): number {
+    let deliveries = 0;
+    for (const { topic, frame } of frames) {
       if (topic.holder !== sender) release(topic);
       if (entry.text && sender?.publish(topic.bytes, frame)) topic.holder = sender;
       else {
@@ -171,11 +203,18 @@ export class NativeFanout implements Fanout {
     const topics = this.#queues.get(notice.user);
     if (!topics) return;
     if (notice.kind === "entry") {
-      this.#entry(notice.entry, topics);
+      this.#show(notice.entry, this.#encoded(notice.entry, topics));
       return;
     }
     for (const topic of topics) this.#publish(topic.bytes, noticeFrame(notice, topic), false);
   }
+}
+
+/** Whether frames are for these topics and no others. */
+function fits(frames: readonly Encoded[], topics: readonly Topic[]): boolean {
+  if (frames.length !== topics.length) return false;
+  for (let at = 0; at < frames.length; at++) if (frames[at]?.topic !== topics[at]) return false;
+  return true;
 }
 
 /** Nothing published to a topic overtakes what was published before. */
