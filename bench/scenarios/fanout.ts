@@ -43,7 +43,7 @@ async function run({ quick, progress }: Options): Promise<Figure[]> {
   const saturation = figures.at(-1)?.confab ?? 0;
   const stated = { name: "p99 at 100,000 deliveries/s", rate: STATED_RATE, rounds: 5, seconds: 4 };
   const shares = SHARES.map((share) => {
-    return { name: `p99 at ${share * 100}% of saturation`, rate: share * saturation, rounds: 2, seconds: 3 };
+    return { name: `p99 at ${share * 100}% of saturation`, rate: share * saturation, rounds: 5, seconds: 3 };
   });
   for (const { name, rate, rounds, seconds } of [stated, ...shares]) {
     progress(`fanout: ${name}`);
