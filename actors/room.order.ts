@@ -15,6 +15,15 @@ import type { Opened } from "./room.open.ts";
 import { storeFirst } from "./room.seal.ts";
 import type { Room } from "./room.ts";
 
+/**
+ * Frames that a socket is sent in one write at most: the publish of uWebSockets.js holds so many for a receiver, and one
+ * more in the same turn costs each a second write.
+ */
+const FRAMES_PER_WRITE = 32;
+
+/** Users in a room from which on it pays to fill writes: in one of fewer, all of them cost less than a commit. */
+const CROWD = 64;
+
 /** What the order of a room is made of. */
 export interface RoomOrderOptions {
   readonly room: Room;
@@ -120,13 +129,27 @@ export class RoomOrder {
     return decided;
   }
 
-  /** Takes the postings of this turn for the hot log. */
+  /**
+   * Takes the postings of this turn for the hot log. In front of a crowd, what of many would not fill a write waits for
+   * the next turn, and for what that brings: a write costs nearly the same whatever it holds, and a node that fell
+   * behind once would pay for two to each receiver, turn after turn, and stay behind.
+   */
   takePack(): { pack: Pack; postings: readonly Posting[] } {
-    const postings = this.take();
+    const postings = this.#takeFilled();
     const entries = postings.map((item) => item.entry as Entry);
     const opening = this.#opening;
     const { prevTerm } = entries[0] as Entry;
     return { pack: { room: this.#room.id, prevTerm, entries, opening, origin: originOf(postings) }, postings };
+  }
+
+  /** Takes what was decided: before a crowd as many as fill writes, or all if that is not one; the rest leaves next turn. */
+  #takeFilled(): readonly Posting[] {
+    const decided = this.take();
+    const rest = decided.length % FRAMES_PER_WRITE;
+    if (rest === 0 || rest === decided.length || this.#room.presence.size < CROWD) return decided;
+    this.#turn = decided.slice(-rest);
+    this.#room.shard.touch(this.#room);
+    return decided.slice(0, -rest);
   }
 
   /** The hot log has accepted a pack: it has a head now. */

@@ -170,3 +170,58 @@ test("What is decided while something is shown leaves with what the turn after i
   assert.deepEqual(appended, [["one"], ["while it is on its way", "as it is shown", "after it was written"]]);
   assert.deepEqual(alice.heard("log").slice(2), appended.flat());
 });
+
+/** Notes the bodies of each append. */
+function appendsOf(stage: Stage, alter: (call: number) => AppendAnswer | undefined = () => undefined): string[][] {
+  const appended: string[][] = [];
+  const bus = stage.node.bus as { append: Bus["append"] };
+  const own = bus.append;
+  bus.append = async (shard, term, packs) => {
+    appended.push(packs.flatMap(({ entries }) => entries.map(({ body }) => new TextDecoder().decode(body))));
+    return alter(appended.length) ?? own(shard, term, packs);
+  };
+  return appended;
+}
+
+/** So many come to the room as make a crowd. */
+async function crowded(stage: Stage): Promise<void> {
+  for (const name of said(0, 64)) stage.connect(`user${name}`).subscribe("log", "general");
+  await stage.clock.advance(100);
+}
+
+const said = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, i) => `${from + i}`);
+
+test("In a room of few, all messages of a turn leave with it.", async () => {
+  const { stage, alice } = await scene();
+  const appended = appendsOf(stage);
+  for (const body of said(0, 70)) alice.send("general", body);
+  await stage.clock.advance(100);
+  assert.deepEqual(appended, [said(0, 70)]);
+});
+
+test("Before a crowd, of more messages than a write holds those that would not fill one leave with what the next turn brings.", async () => {
+  const { stage, alice } = await scene();
+  await crowded(stage);
+  const appended = appendsOf(stage);
+  for (const body of said(0, 70)) alice.send("general", body);
+  stage.clock.endOfTurn(() => said(70, 75).forEach((body) => void alice.send("general", body)));
+  await stage.clock.advance(100);
+  for (const body of said(75, 107)) alice.send("general", body);
+  await stage.clock.advance(100);
+  for (const body of said(107, 138)) alice.send("general", body);
+  await stage.clock.advance(100);
+  assert.deepEqual(appended, [said(0, 64), said(64, 75), said(75, 107), said(107, 138)]);
+  assert.deepEqual(alice.heard("log").slice(2), said(0, 138));
+});
+
+test("What waits for the next turn keeps its place when the append before it was not accepted.", async () => {
+  const { stage, alice } = await scene();
+  await crowded(stage);
+  const appended = appendsOf(stage, (call) => (call === 1 ? "lost" : undefined));
+  const receipts = said(0, 40).map((body) => alice.send("general", body));
+  await stage.clock.advance(5_000);
+  assert.deepEqual(appended[0], said(0, 32));
+  assert.deepEqual(alice.heard("log").slice(2), said(0, 40));
+  assert.deepEqual(await bodies(stage), ["joins", ...said(0, 40)]);
+  for (const receipt of receipts) assert.ok(alice.receiptOf(receipt));
+});

@@ -7,7 +7,8 @@
  *
  * It is written in the fastest form known for each use. Without answers, what one turn of the event loop brings is
  * published from one `setImmediate`, outside every handler: inside one the sender's own socket is corked, and more than
- * 32 messages for its topic are flushed with one system call each. With answers, rooms are many and a turn brings few
+ * 32 messages for its topic are flushed with one system call each. Of more than 32, which cost each receiver a second
+ * write, those that would not fill one wait for the next turn. With answers, rooms are many and a turn brings few
  * messages for each, so publishing in the handler is the faster form. There the sender's socket is corked: its own
  * copy, sent with the answer, shares one write with it; published to the whole topic, it would take one of its own.
  */
@@ -25,14 +26,17 @@ if (port === undefined || messageBytes === undefined || answerBytes === undefine
 // The load client tells frames apart by their first byte, which is that of a STOMP MESSAGE and RECEIPT.
 const message = Buffer.from("M".padEnd(messageBytes, "x"));
 const answer = Buffer.from("R".padEnd(answerBytes, "x"));
+/** Frames of a receiver in one write at most. */
+const FRAMES_PER_WRITE = 32;
 /** Topics that wait to be published to; the load's window bounds them. */
 const waiting: string[] = [];
 
 const app = uWS.App();
 
 function flush(): void {
-  for (const topic of waiting) app.publish(topic, message, false);
-  waiting.length = 0;
+  const rest = waiting.length < FRAMES_PER_WRITE ? 0 : waiting.length % FRAMES_PER_WRITE;
+  for (const topic of waiting.splice(0, waiting.length - rest)) app.publish(topic, message, false);
+  if (rest > 0) setImmediate(flush);
 }
 
 app.ws<Session>("/*", {
