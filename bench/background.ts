@@ -8,8 +8,8 @@ const NICE = 10;
 
 /**
  * Puts a process with all its threads, and those they start, behind every other on its core, by Linux's policy
- * SCHED_IDLE. A lower priority alone is not enough: whoever has the core keeps it to the end of a slice, some 3 ms, of
- * whatever priority, and only one of this policy is interrupted as soon as another wakes up.
+ * SCHED_IDLE. A lower priority alone is not enough: whoever has the core keeps it to the end of a slice,
+ * whatever the priority, and only one of this policy is interrupted as soon as another wakes up.
  */
 export function toBackground(pid: number): void {
   if (spawnSync("chrt", ["--all-tasks", "--idle", "--pid", "0", String(pid)]).status === 0) return;
