@@ -57,6 +57,8 @@ export interface Posting {
   joined: Reply[] | undefined;
   /** Set when decided. */
   entry: Entry | undefined;
+  /** Its number by its first decision here, rising per shard, and kept when it is decided again; 0 before it. */
+  rank: number;
   /** Derived writes that follow the entry (rule 12). */
   derived: readonly DerivedWrite[] | undefined;
   /** Bytes reserved in the writer's bound. */
@@ -78,6 +80,7 @@ export function posting(draft: Draft, reply: Reply | undefined): Posting {
     resent: undefined,
     joined: undefined,
     entry: undefined,
+    rank: 0,
     derived: undefined,
     bytes: 0,
     decidedAt: 0,
@@ -87,6 +90,15 @@ export function posting(draft: Draft, reply: Reply | undefined): Posting {
 /** Bytes that a posting reserves in the writer's bound. */
 export function bytesOf({ draft }: Posting): number {
   return draft.body.byteLength + draft.key.length + 512;
+}
+
+/**
+ * Postings of one room in the order of their first decision, and behind them, as they are, what was never decided.
+ * What meets a conflict, what the hot log answers after it and what waits come back apart, and not in their order.
+ */
+export function asDecided(postings: readonly Posting[]): readonly Posting[] {
+  const decided = postings.filter(({ rank }) => rank > 0).sort((a, b) => a.rank - b.rank);
+  return decided.length === 0 ? postings : [...decided, ...postings.filter(({ rank }) => rank === 0)];
 }
 
 /** Everybody who waits for its outcome. */

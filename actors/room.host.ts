@@ -52,6 +52,8 @@ export interface RoomShard {
   unsealed(room: string, head: Position): boolean;
   /** The awake rooms of the shard. */
   readonly rooms: Set<Room>;
+  /** The next number of what is decided here, above all before. */
+  rank(): number;
   /** Resolves when the room may be opened. */
   admitted(room: string): Promise<void>;
   /** The room has a pack that must leave at the end of the turn. */

@@ -81,6 +81,7 @@ export class RoomOrder {
     state.decided(entry);
     host.writer.reserve(bytes);
     item.entry = entry;
+    if (item.rank === 0) item.rank = shard.rank();
     item.bytes = bytes;
     item.decidedAt = host.clock.monotonic();
     if (item.keyed) this.#duplicates.add(item);

@@ -42,6 +42,7 @@ export class RoomSettling implements Stored {
   /** Takes what was logged before the room opened and is not stored. */
   adopt(left: Posting): void {
     this.pending++;
+    left.rank = this.#room.shard.rank();
     this.#duplicates.add(left);
     if (left.derived) this.#fates.adopt(left.derived);
     this.#room.host.writer.adopt({ room: this, posting: left, urgent: false });

@@ -29,6 +29,33 @@ async function bodies(stage: Stage): Promise<string[]> {
   return (await stage.log("general")).slice(1).map((entry) => new TextDecoder().decode(entry.body));
 }
 
+/** Holds the next append's answer back until `land` is called; unless it is lost, it happens. */
+function heldBack(stage: Stage, answer: "ok" | "lost" | "unheard"): { land: () => void } {
+  let land: () => void = () => {};
+  const gate = new Promise<void>((resolve) => {
+    land = resolve;
+  });
+  once(stage, async (own) => {
+    const given = answer === "lost" ? answer : await own();
+    await gate;
+    if (answer === "unheard") throw new StoreFailure(answer);
+    return given;
+  });
+  return { land };
+}
+
+/** Another node's entry at the third place of `general`, where the next of this node is to be stored. */
+async function taken(stage: Stage, term: number): Promise<void> {
+  const prevTerm = stage.node.shardOf("general").term;
+  await stage.store.insert([sampleEntry("general", 3, { term, prevTerm, key: "e/other/1", count: 2 })]);
+}
+
+/** Alice says each in a SEND of its own, all in one turn. */
+async function say(stage: Stage, alice: Client, said: readonly string[]): Promise<void> {
+  for (const body of said) alice.send("general", body);
+  await stage.clock.turn();
+}
+
 test("An append that was accepted unheard has one effect, also when the shard is owned again before it is repeated.", async () => {
   for (const reown of [false, true]) {
     for (const happens of [false, true]) {
@@ -61,15 +88,7 @@ test("An append that was accepted unheard has one effect, also when the shard is
 
 test("A room is not opened under a new term before what is on its way under the old one has landed.", async () => {
   const { stage, alice } = await scene();
-  let land: () => void = () => {};
-  const gate = new Promise<void>((resolve) => {
-    land = resolve;
-  });
-  once(stage, async (own) => {
-    const answer = await own();
-    await gate;
-    return answer;
-  });
+  const { land } = heldBack(stage, "ok");
   alice.send("general", "on its way");
   await stage.clock.advance(1);
   const shard = stage.node.shardOf("general");
@@ -89,20 +108,10 @@ test("After a conflict nothing that follows is stored out of its place, also wha
   for (const sameTerm of [false, true]) {
     const { stage, alice } = await scene();
     const { term } = stage.node.shardOf("general");
-    const theirs = sameTerm ? term : await stage.store.claimTerm(0, "other", "x");
-    const foreign = sampleEntry("general", 3, { term: theirs, prevTerm: term, key: "e/other/1", count: 2 });
-    await stage.store.insert([foreign]);
+    await taken(stage, sameTerm ? term : await stage.store.claimTerm(0, "other", "x"));
     alice.send("general", "meets it", { id: "a" });
     await stage.clock.turn();
-    let land: () => void = () => {};
-    const gate = new Promise<void>((resolve) => {
-      land = resolve;
-    });
-    once(stage, async (own) => {
-      const answer = await own();
-      await gate;
-      return answer;
-    });
+    const { land } = heldBack(stage, "ok");
     alice.send("general", "on its way", { id: "b" });
     await stage.clock.advance(100);
     land();
@@ -116,9 +125,59 @@ test("After a conflict nothing that follows is stored out of its place, also wha
       log.map(({ prevTerm }) => prevTerm),
       log.map((_, at) => log[at - 1]?.term ?? 0),
     );
-    assert.deepEqual((await bodies(stage)).slice(2).sort(), ["meets it", "on its way"]);
+    const said = (await bodies(stage)).slice(2);
+    // No two owners share a term: where an entry of our own stood there, what the hot log has would follow it.
+    assert.deepEqual(sameTerm ? said.reverse() : said, ["meets it", "on its way"]);
     assert.deepEqual([stage.node.writer.entries, stage.node.writer.bytes, alice.connection.pending], [0, 0, 0]);
   }
+});
+
+test("After a conflict all is decided again as it was said: what met it, what was on its way, what was decided and what waits.", async () => {
+  for (const answer of ["ok", "lost", "unheard"] as const) {
+    const { stage, alice } = await scene();
+    await taken(stage, await stage.store.claimTerm(0, "other", "x"));
+    await say(stage, alice, ["1", "2"]);
+    const { land } = heldBack(stage, answer);
+    await say(stage, alice, ["3", "4"]);
+    await say(stage, alice, ["5", "6"]);
+    await stage.clock.advance(100);
+    await say(stage, alice, ["7", "8"]);
+    land();
+    await say(stage, alice, ["9"]);
+    await stage.clock.advance(3_000);
+    assert.deepEqual((await bodies(stage)).slice(2), ["1", "2", "3", "4", "5", "6", "7", "8", "9"], answer);
+    assert.deepEqual([stage.node.writer.entries, stage.node.writer.bytes, alice.connection.pending], [0, 0, 0]);
+  }
+});
+
+test("What an earlier process said and met a conflict is decided again before what was said to this one.", async () => {
+  const stage = await Stage.open({ shards: 1, shared: true });
+  const early = stage.connect("alice");
+  await say(stage, early, ["joins"]);
+  await stage.clock.advance(100);
+  stage.faults.archiveAway = true;
+  await say(stage, early, ["1", "2"]);
+  await stage.clock.advance(10);
+  early.lose();
+  stage.faults.archiveAway = false;
+  const { insert } = stage.store;
+  stage.store.insert = async (entries) => {
+    stage.store.insert = insert;
+    await taken(stage, await stage.store.claimTerm(0, "other", "x"));
+    return stage.store.insert(entries);
+  };
+  await stage.crash({ keepHub: true });
+  const alice = stage.connect("alice");
+  while (!stage.node.owns("general") || stage.node.room("general").status === "opening") await stage.clock.advance(1);
+  const { land } = heldBack(stage, "ok");
+  await say(stage, alice, ["3"]);
+  await say(stage, alice, ["4"]);
+  await stage.clock.advance(500);
+  await say(stage, alice, ["5"]);
+  land();
+  await stage.clock.advance(3_000);
+  assert.deepEqual((await bodies(stage)).slice(2), ["1", "2", "3", "4", "5"]);
+  assert.deepEqual([stage.node.writer.entries, stage.node.writer.bytes, alice.connection.pending], [0, 0, 0]);
 });
 
 test("A trim that comes late under an old term does not cost the shard its new one.", async () => {

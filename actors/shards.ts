@@ -15,7 +15,7 @@ import { KnownHeads } from "./known.ts";
 import type { Leases } from "./leases.ts";
 import type { Fanout } from "./link.ts";
 import type { Log } from "./log.ts";
-import type { Posting } from "./posting.ts";
+import { asDecided, type Posting } from "./posting.ts";
 import type { RoomShard } from "./room.host.ts";
 import type { Room } from "./room.ts";
 import { shardMachine } from "./shard.machine.ts";
@@ -67,6 +67,7 @@ export class Shard implements RoomShard {
   readonly #host: ShardHost;
   readonly #actor: Actor<typeof shardMachine>;
   readonly #holding: Holding;
+  #rank = 0;
   /** There is proof that the hot log lost data since it was taken. */
   #lossy = false;
   /** Heads of the rooms that were open here under the term before this one, and whole. */
@@ -263,6 +264,10 @@ export class Shard implements RoomShard {
     return head.term < this.lossy;
   }
 
+  rank(): number {
+    return ++this.#rank;
+  }
+
   /** Resolves when a room of this shard may be opened. */
   async admitted(room: string): Promise<void> {
     await this.ready;
@@ -368,7 +373,7 @@ export class Shard implements RoomShard {
       room.close();
     }
     for (const room of rooms) this.#host.reopen(room.id);
-    for (const [room, postings] of again) this.#host.repost(room, postings);
+    for (const [room, postings] of again) this.#host.repost(room, asDecided(postings));
   }
 
   /** Gives the shard up; nothing of it may be under way. */
