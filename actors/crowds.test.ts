@@ -122,6 +122,22 @@ test("After the crash of any node, owner or not, all is seen as it is within 5 s
   );
 });
 
+test("A user who died with the owner leaves for clients whose words to the next owner were all lost.", async () => {
+  const town = await listening(15);
+  town.own("a", town.end(1));
+  town.end(1).arrive("a", "alice");
+  await town.clock.advance(CHANGE_MS);
+  const [listener] = town.end(0).listeners.get("a") ?? [];
+  town.crash(town.end(1));
+  town.own("a", town.end(2));
+  town.loss = 1;
+  await town.clock.advance(10_000);
+  assert.deepEqual([...(listener?.believes ?? [])], ["alice"]);
+  town.loss = 0;
+  await town.clock.advance(1_000);
+  assert.deepEqual(town.wrong(), []);
+});
+
 test("When an owner dies with another node, the clients of the third are told that their users left.", async () => {
   const town = await listening(4);
   town.own("a", town.end(1));

@@ -6,6 +6,7 @@
  *   for 2 s after a change ── every lap ─────────────────> the same again
  *   every second ────────────────────────────────────────> count and digest of every room
  *   an owner that is new, or asks whoIsThere ────────────> everybody, and whom clients here believe to be there
+ *   0.75 s after an owner is new, until it answers ──────> who is there? (what clients believe is in no digest)
  *
  * Of rooms that this node owns itself nothing is said: it calls their presence.
  */
@@ -52,6 +53,8 @@ const NEW_MS = 1_500;
 const NEW_MOST = 64;
 /** The same for an owner that asked. */
 const ASKED_MS = 750;
+/** After this the new owner is asked whom it sees, ms: it has judged by then whom clients here believe to be there. */
+const SURE_MS = 750;
 /** Pause between two rounds of digests, ms; and most rooms of one lap, beyond which a round takes longer. */
 const ROUND_MS = 1_000;
 const LAP_ROOMS_MOST = 2_000;
@@ -210,7 +213,12 @@ export class Crowds {
   /** The crowd's owner is new. */
   #greet(crowd: LocalCrowd): void {
     if (crowd.owner === undefined) return;
-    crowd.newUntilMs = this.#host.clock.monotonic() + NEW_MS;
+    const now = this.#host.clock.monotonic();
+    crowd.newUntilMs = now + NEW_MS;
+    // No digest tells an owner that heard no greeting whom clients here believe to be there: it is asked.
+    if (crowd.believed && crowd.believed.users.size > 0) {
+      this.#unsure.set(crowd.room, { tell: true, fromMs: now + SURE_MS });
+    }
     if (crowd.owner === this.#host.name) return this.#greetHere(crowd);
     crowd.wholeDue = true;
     this.#heat(crowd);
