@@ -65,7 +65,10 @@ export class End implements CrowdsHost, GuestsHost, BusReceiver {
   cut = false;
   readonly log = SILENT;
   readonly registry = { ofUser: (user: string) => [{ claims: { name: user.toUpperCase() } }] };
-  readonly cluster = { owners: { term: (shard: number) => this.known[shard]?.term ?? 0 } };
+  readonly cluster: {
+    readonly owners: { term(shard: number): number };
+    readonly peers: { readonly living: readonly { readonly node: string }[] };
+  };
   readonly remote = { present: (room: string) => this.town.present(this, room) };
   readonly fanout = {
     signals: (room: string, signals: readonly Signal[]) => {
@@ -78,6 +81,14 @@ export class End implements CrowdsHost, GuestsHost, BusReceiver {
     this.name = name;
     this.clock = new MortalClock(town.clock);
     this.limits = town.limits;
+    this.cluster = {
+      owners: { term: (shard) => this.known[shard]?.term ?? 0 },
+      peers: {
+        get living() {
+          return town.ends.filter((one) => !town.gone.has(one.name)).map((one) => ({ node: one.name }));
+        },
+      },
+    };
     this.bus = town.connect(this);
     this.speaker = new Speaker({ bus: this.bus, clock: this.clock, limits: this.limits, counters: new Counters() });
     this.#returning = new Returning(this.clock);
@@ -118,6 +129,7 @@ export class End implements CrowdsHost, GuestsHost, BusReceiver {
     const speaker = { presence: say("presence"), typing: say("typing") };
     const presence = new RoomPresence({
       ...{ clock: this.clock, limits: this.limits, speaker },
+      doubted: () => this.guests.doubt(id),
       closed: (users, leave) => this.#returning.closed({ room: id, term, users, leave }),
     });
     presence.adopt(this.#returning.take(id, term));
@@ -201,6 +213,8 @@ export class Town {
   readonly gone = new Set<string>();
   /** Share of words that are lost, 0 to 1, and their longest delay, ms. */
   loss = 0;
+  /** What is lost by a test's choice, by the name of who says it. */
+  loses: (from: string) => boolean = () => false;
   delayMs = 60;
   /** Words that left. */
   words: Word[] = [];
@@ -233,7 +247,8 @@ export class Town {
     };
     const tell: Bus["tell"] = (node, word) => {
       this.words.push(word);
-      if (!end.cut && this.random() >= this.loss) later(() => inner.tell(node, structuredClone(word)));
+      if (!end.cut && this.random() >= this.loss && !this.loses(end.name))
+        later(() => inner.tell(node, structuredClone(word)));
     };
     const signal: Bus["signal"] = (signals) => {
       if (!end.cut) later(() => inner.signal(signals));

@@ -1,7 +1,8 @@
 /**
  * Who is in this node's rooms at other nodes: the picture that the owner makes of each edge from its words
  * (`crowds.ts`). The presence of the room is told what changes; where the digest of an edge differs from the
- * picture, the edge is asked for everybody.
+ * picture, the edge is asked for everybody; and all nodes are, where clients believe users to be in the room whom
+ * nobody introduced.
  */
 import type { Bus } from "./bus.ts";
 import type { Clock } from "./clock.ts";
@@ -25,6 +26,9 @@ export interface GuestsHost {
   readonly bus: Pick<Bus, "tell" | "shared">;
   readonly clock: Clock;
   readonly log: Log;
+  readonly name: string;
+  /** The nodes that live, this one included. */
+  readonly cluster: { readonly peers: { readonly living: readonly { readonly node: string }[] } };
   /** The awake rooms. */
   readonly rooms: ReadonlyMap<string, GuestsRoom>;
   /** Whether this node owns the room now. */
@@ -67,7 +71,7 @@ interface GuestRoom {
   readonly edges: Map<string, Picture>;
 }
 
-/** The guests of one owner. Bounded by the rooms awake and the connections of the other nodes. */
+/** The guests of one owner. Bounded by the rooms awake, the other nodes and their connections. */
 export class Guests {
   readonly #host: GuestsHost;
   readonly #rooms = new Map<string, GuestRoom>();
@@ -109,7 +113,8 @@ export class Guests {
     const { room } = crowd;
     const before = this.#pictureOf(room, from);
     // Who is nowhere does not wake a room.
-    if (!before && crowd.count === 0 && crowd.came.length === 0 && crowd.believed.length === 0) return;
+    const nobody = crowd.count === 0 && crowd.came.length === 0 && crowd.believed.length === 0;
+    if (!before && nobody) return this.#answered(from, room);
     const actor = this.#wake(room);
     if (!actor) return this.#answered(from, room);
     const { presence } = actor;
@@ -217,6 +222,12 @@ export class Guests {
       if (this.#host.rooms.get(room)?.presence !== guests.presence) this.forget(room);
       else for (const [edge, picture] of guests.edges) if (picture.saidAtMs < silentMs) this.#want(edge, room, 0);
     }
+  }
+
+  /** Clients believe users to be in the room whom no edge introduced: the words of one may be lost, and all are asked. */
+  doubt(room: string): void {
+    const { cluster, name } = this.#host;
+    for (const { node } of cluster.peers.living) if (node !== name) this.#want(node, room, 0);
   }
 
   /** A node lives no more: who was there alone leaves at once, as noticing it took as long as a grace. */

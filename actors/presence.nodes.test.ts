@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { shardOf } from "./entry.ts";
 import { type Client, caller, Stage } from "./node.fixture.ts";
+import { rendezvous } from "./rendezvous.ts";
 
 /** Three whole nodes that share every store, and the room `general` on one of them. */
 async function nodes(): Promise<Stage[]> {
@@ -81,6 +83,35 @@ test("Who only listens to signals, and was there before the others, is told when
   owner.die();
   await edge.clock.advance(5_000);
   assert.deepEqual(saidOf(watcher, "alice"), ["presence alice leave"]);
+});
+
+test("A new owner asks the nodes before it says that somebody left: the words of one may be lost.", async () => {
+  const stages = await nodes();
+  const { owner, others } = ownerOf(stages, "general");
+  const [edge, next] = others as [Stage, Stage];
+  const names = others.map(({ node }) => node.name);
+  let club = "";
+  do club = await edge.makeRoom("private", "root", ["bob"]);
+  while (!owner.node.owns(club) || rendezvous(shardOf(club, 8), names) !== next.node.name);
+  const watcher = next.connect("root");
+  watcher.subscribe("signals", club);
+  come(edge, "bob", club);
+  await owner.clock.advance(2_000);
+  // Nothing that the edge says is heard until it is asked.
+  const { crowds } = edge.node.audiences;
+  const answer = crowds.onWhoIsThere.bind(crowds);
+  let asked = false;
+  crowds.onWhoIsThere = (from, rooms) => {
+    asked = true;
+    edge.faults.wordsLost = 0;
+    answer(from, rooms);
+  };
+  owner.die();
+  edge.faults.wordsLost = 1;
+  await edge.clock.advance(5_000);
+  assert.ok(asked && next.node.owns(club));
+  assert.ok(!saidOf(watcher, "bob").includes("presence bob leave"));
+  assert.deepEqual(await present(next, club), ["bob"]);
 });
 
 test("A removed member is not present any more within 2 s, where nobody listens at the owner.", async () => {

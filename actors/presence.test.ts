@@ -6,16 +6,29 @@ import { caller, Stage } from "./node.fixture.ts";
 import { RoomPresence } from "./presence.ts";
 import { REOPENED_MS, Returning } from "./returning.ts";
 
-/** One room's presence, and what it says, in order; `reopen` closes it, and answers that of its next opening. */
-function presence(): { clock: SimulatedClock; room: RoomPresence; said: string[]; reopen: () => RoomPresence } {
-  const clock = new SimulatedClock();
+interface Shown {
+  readonly clock: SimulatedClock;
+  readonly room: RoomPresence;
+  /** What it says, in order. */
+  readonly said: string[];
+  /** When it asks for who was not introduced, ms. */
+  readonly doubts: number[];
+  /** Closes it, and answers that of its next opening. */
+  readonly reopen: () => RoomPresence;
+}
+
+/** One room's presence. */
+function presence(): Shown {
+  const clock = new SimulatedClock(0);
   const said: string[] = [];
+  const doubts: number[] = [];
   const say = (user: string, state: string): void => void said.push(`${user} ${state}`);
   const speaker = { presence: say, typing: say };
   const returning = new Returning(clock);
   const open = (): RoomPresence => {
     const opened = new RoomPresence({
       ...{ clock, limits: LIMITS, speaker },
+      doubted: () => void doubts.push(clock.now()),
       closed: (users, leave) => returning.closed({ room: "r", term: 1, users, leave }),
     });
     opened.adopt(returning.take("r", 1));
@@ -28,7 +41,7 @@ function presence(): { clock: SimulatedClock; room: RoomPresence; said: string[]
     room = open();
     return room;
   };
-  return { clock, said, room: first, reopen };
+  return { clock, said, room: first, doubts, reopen };
 }
 
 test("A user joins at the first node and leaves a grace after the last.", async () => {
@@ -132,6 +145,21 @@ test("Who is believed to be here and does not come is said to leave; who comes i
   await clock.advance(10_000);
   assert.deepEqual(said, ["alice join", "bob join", "carol leave"]);
   assert.equal(room.size, 2);
+});
+
+test("The nodes are asked once for users who were not introduced in time, before these are said to leave.", async () => {
+  const { clock, room, said, doubts } = presence();
+  room.suspect(["alice", "bob"]);
+  await clock.advance(249);
+  room.arrive("alice", "Alice", "n1");
+  room.suspect(["bob"]);
+  await clock.advance(350);
+  assert.deepEqual([said, doubts], [["alice join"], [250]]);
+  await clock.advance(2_000);
+  room.suspect(["carol"]);
+  room.arrive("carol", "Carol", "n1");
+  await clock.advance(2_000);
+  assert.deepEqual([said, doubts], [["alice join", "bob leave", "carol join"], [250]]);
 });
 
 test("A process that stood still looks again before it says that anybody left.", async () => {

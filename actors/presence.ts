@@ -19,6 +19,8 @@ export interface PresenceOptions {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly speaker: PresenceSpeaker;
+  /** Users that clients believe to be here were not introduced: who may have lost the words is to be asked. */
+  doubted(): void;
   /** The room closed with these users in it; `leave` is told of each when it does not open soon. */
   closed(users: readonly Left[], leave: (user: string) => void): void;
 }
@@ -27,8 +29,12 @@ export interface PresenceOptions {
 export const LATE_MS = 1_500;
 /** Pause before somebody is judged absent again by a process that stood still, ms: what waited in its sockets is read. */
 export const LOOK_AGAIN_MS = 1_000;
-/** How long a user that only others believe to be here may take to be introduced, ms: a lost word is said again twice. */
+/**
+ * How long a user that only others believe to be here may take to be introduced, ms: a lost word is said again
+ * twice; and after how much of it all nodes are asked.
+ */
 const SUSPICION_MS = 600;
+const DOUBT_MS = 250;
 /** No node. */
 const NOWHERE = "";
 
@@ -134,7 +140,19 @@ export class RoomPresence {
       this.#suspects.set(user, suspicion);
       any = true;
     }
-    if (any) this.#judgeLater(suspicion, SUSPICION_MS);
+    if (any) this.#doubtLater(suspicion);
+  }
+
+  /** Before anybody is judged the nodes are asked, as the words of one may be lost. */
+  #doubtLater(suspicion: object): void {
+    const { clock, doubted } = this.#options;
+    const due = clock.monotonic() + DOUBT_MS;
+    clock.after(DOUBT_MS, () => {
+      if (![...this.#suspects.values()].includes(suspicion)) return;
+      doubted();
+      const late = clock.monotonic() - due > LATE_MS;
+      this.#judgeLater(suspicion, late ? LOOK_AGAIN_MS : SUSPICION_MS - DOUBT_MS);
+    });
   }
 
   #judgeLater(suspicion: object, delayMs: number): void {

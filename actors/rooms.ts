@@ -8,6 +8,7 @@ import { Refusal } from "./codes.ts";
 import type { Counters } from "./counters.ts";
 import { isRoomId, shardOf } from "./entry.ts";
 import { Foresight } from "./foresight.ts";
+import type { Guests } from "./guests.ts";
 import type { LateWrites } from "./late.ts";
 import type { Leases } from "./leases.ts";
 import type { Limits } from "./limits.ts";
@@ -46,6 +47,7 @@ export interface RoomsHost {
   readonly online: OnlineWatch;
   readonly audiences: Audiences;
   readonly cluster: Cluster;
+  readonly guests: Pick<Guests, "doubt">;
   readonly posts: Posts;
   readonly late: LateWrites;
   /** A room is closed here: what other nodes said about it is forgotten. */
@@ -137,6 +139,7 @@ export class Rooms implements RoomHost, ShardHost {
         presence: (user, state) => this.#say(room, "presence", user, state),
         typing: (user, state) => this.#say(room, "typing", user, state),
       },
+      doubted: () => this.#host.guests.doubt(room.id),
       closed: (users, leave) => this.#returning.closed({ room: room.id, term: room.shard.term, users, leave }),
     });
     presence.adopt(this.#returning.take(room.id, room.shard.term));
