@@ -72,3 +72,16 @@ test("Nothing is made ahead for a room that nobody listens to, nor for one of ve
   assert.equal(many.fanout.encodings, 0);
   assert.equal(many.fanout.entries("r", entries), 9);
 });
+
+test("Of what is not made ahead each frame is made as it is published: of very many kinds of receivers no two are held.", () => {
+  const made: number[] = [];
+  const fanout = new NativeFanout(() => {
+    made.push(fanout.encodings);
+    return true;
+  });
+  for (let id = 0; id < 9; id++) fanout.attach(socket, subscription(`sub-${id}`), "1.2");
+  const { entries } = packOf("r", 1, 1);
+  fanout.prepare("r", entries);
+  fanout.entries("r", entries);
+  assert.deepEqual(made, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+});

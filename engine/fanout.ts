@@ -139,10 +139,11 @@ export class NativeFanout implements Fanout {
   prepare(room: string, entries: readonly Entry[]): void {
     const topics = this.#logs.get(room);
     if (!topics || topics.length > AHEAD_TOPICS) return;
-    this.#ahead.set(
-      entries,
-      entries.map((entry) => this.#encoded(entry, topics)),
-    );
+    const ahead = entries.map((entry) => {
+      const encode = this.#encoder(entry);
+      return topics.map((topic) => ({ topic, frame: encode(topic) }));
+    });
+    this.#ahead.set(entries, ahead);
   }
 
   entries(room: string, entries: readonly Entry[], origin?: Link): number {
@@ -152,11 +153,7 @@ export class NativeFanout implements Fanout {
     let deliveries = 0;
     const sender = this.#senderOf(origin);
     for (let at = 0; at < entries.length; at++) {
-      const entry = entries[at] as Entry;
-      // Who came or went meanwhile changed the topics: then it is made anew.
-      const made = ahead?.[at];
-      const frames = made && fits(made, topics) ? made : this.#encoded(entry, topics);
-      deliveries += this.#show(entry, frames, sender);
+      deliveries += this.#show(entries[at] as Entry, topics, ahead?.[at], sender);
     }
     return deliveries;
   }
@@ -166,22 +163,32 @@ export class NativeFanout implements Fanout {
     return origin?.fanout === this ? (origin as Link & Sender) : undefined;
   }
 
-  #encoded(entry: Entry, topics: readonly Topic[]): readonly Encoded[] {
+  /** Makes the frames of one entry; what receivers of one version share is made once. */
+  #encoder(entry: Entry): (topic: Topic) => Buffer {
     let shared = "";
     let version: Version | undefined;
-    return topics.map((topic) => {
+    return (topic) => {
       if (version !== topic.version) {
         version = topic.version;
         shared = entryLines(entry, version);
       }
       this.encodings++;
-      return { topic, frame: entryFrame(entry, topic, topic.lead, shared) };
-    });
+      return entryFrame(entry, topic, topic.lead, shared);
+    };
   }
 
-  #show(entry: Entry, frames: readonly Encoded[], sender?: Sender): number {
+  /**
+   * Publishes an entry to each topic. A frame that was not made ahead is made when its turn comes and dropped with it:
+   * of a room of very many kinds of receivers all together would be as many copies of the body.
+   */
+  #show(entry: Entry, topics: readonly Topic[], ahead?: readonly Encoded[], sender?: Sender): number {
+    const encode = this.#encoder(entry);
     let deliveries = 0;
-    for (const { topic, frame } of frames) {
+    for (let at = 0; at < topics.length; at++) {
+      const topic = topics[at] as Topic;
+      // Who came or went meanwhile changed the topics: then it is made anew.
+      const made = ahead?.[at];
+      const frame = made?.topic === topic ? made.frame : encode(topic);
       if (topic.holder !== sender) release(topic);
       if (entry.text && sender?.publish(topic.bytes, frame)) topic.holder = sender;
       else {
@@ -203,18 +210,11 @@ export class NativeFanout implements Fanout {
     const topics = this.#queues.get(notice.user);
     if (!topics) return;
     if (notice.kind === "entry") {
-      this.#show(notice.entry, this.#encoded(notice.entry, topics));
+      this.#show(notice.entry, topics);
       return;
     }
     for (const topic of topics) this.#publish(topic.bytes, noticeFrame(notice, topic), false);
   }
-}
-
-/** Whether frames are for these topics and no others. */
-function fits(frames: readonly Encoded[], topics: readonly Topic[]): boolean {
-  if (frames.length !== topics.length) return false;
-  for (let at = 0; at < frames.length; at++) if (frames[at]?.topic !== topics[at]) return false;
-  return true;
 }
 
 /** Nothing published to a topic overtakes what was published before. */
