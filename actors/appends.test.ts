@@ -65,3 +65,26 @@ test("What is on its way to the hot log is made ready for its receivers meanwhil
   await clock.advance(1);
   assert.deepEqual(ready, ["r 2"]);
 });
+
+test("A fault of ours as a pack is made ready costs neither the process nor the packs beside it.", async () => {
+  const clock = new SimulatedClock();
+  const ready: string[] = [];
+  const told: string[] = [];
+  const log = { ...SILENT, error: (_: object, line: string) => void told.push(line) };
+  const fanout = {
+    prepare: (room: string) => {
+      if (room === "bad") throw new TypeError("A fault of ours.");
+      ready.push(room);
+    },
+  };
+  const answers: string[] = [];
+  const bus = {
+    publish: () => undefined,
+    append: () => new Promise<AppendAnswer>((resolve) => clock.after(9, () => resolve("ok"))),
+  };
+  const appends = new Appends(0, { bus, clock, log, fanout }, ({ answer }) => void answers.push(answer));
+  const rooms = ["bad", "good"].map((room) => ({ takePack: () => ({ pack: packOf(room, 1, 1), postings: [] }) }));
+  appends.send(1, rooms as unknown as Room[]);
+  await clock.advance(100);
+  assert.deepEqual([ready, told, answers], [["good"], ["a pack met a fault of ours as it was made ready"], ["ok"]]);
+});

@@ -87,10 +87,18 @@ export class Appends {
 
   /** Uses the time of the way to the hot log and back: what was sent left by the end of this turn. */
   #prepare(packs: readonly Pack[], sent: readonly Sent[]): void {
-    const { clock, fanout } = this.#host;
+    const { clock, fanout, log } = this.#host;
     if (!fanout.prepare) return;
     clock.endOfTurn(() => {
-      if (this.#flight === sent) for (const { room, entries } of packs) fanout.prepare?.(room, entries);
+      if (this.#flight !== sent) return;
+      for (const { room, entries } of packs) {
+        try {
+          fanout.prepare?.(room, entries);
+        } catch (error) {
+          // Nobody above would catch it. What is shown is made then, where it costs its room alone.
+          log.error({ room, err: error }, "a pack met a fault of ours as it was made ready");
+        }
+      }
     });
   }
 
