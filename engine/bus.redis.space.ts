@@ -18,7 +18,7 @@ export interface SpaceOptions {
   readonly replayBytes: number;
   readonly clock: Clock;
   readonly log: Log;
-  /** Drops from the logs of this node what is stored. */
+  /** Drops from the logs of this node, and from those of nobody, what is stored. */
   readonly relieve: () => Promise<void>;
 }
 
@@ -70,8 +70,8 @@ export class Space {
   }
 }
 
-/** Redis says so of a command that would need memory beyond its `maxmemory`. */
+/** Redis says so of a command that would need memory beyond its `maxmemory`; before 7.0 behind what it says of a script. */
 function isFull(error: unknown): boolean {
   const cause = error instanceof StoreFailure ? error.cause : error;
-  return cause instanceof Error && cause.message.startsWith("OOM ");
+  return cause instanceof Error && /^OOM |-OOM /.test(cause.message);
 }

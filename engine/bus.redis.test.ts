@@ -3,17 +3,26 @@ import { describe, test } from "node:test";
 import type { Redis } from "ioredis";
 import { busConformance } from "../actors/bus.conformance.ts";
 import { type BusUnderTest, Ear, packOf, ROOM } from "../actors/bus.conformance.wire.ts";
-import type { AppendAnswer, Bus, Pack } from "../actors/bus.ts";
+import type { Bus, Pack } from "../actors/bus.ts";
 import { StoreFailure } from "../actors/codes.ts";
 import { shardOf } from "../actors/entry.ts";
 import type { Limits } from "../actors/limits.ts";
 import type { StoreServer } from "../ops/stores/process.ts";
 import { StoreProxy } from "../ops/stores/proxy.ts";
-import { nextPrefix, openNode, openRaw, SHARDS, serverOrReason } from "./bus.redis.fixture.ts";
+import {
+  answered,
+  elapse,
+  nextPrefix,
+  openNode,
+  openRaw,
+  owner,
+  SHARD,
+  SHARDS,
+  serverOrReason,
+} from "./bus.redis.fixture.ts";
 import type { RedisHandles } from "./bus.redis.ts";
 
 const found = await serverOrReason();
-const SHARD = shardOf(ROOM, SHARDS);
 const OPENING = { opening: true } as const;
 
 async function underTest(url: string, limits: Limits): Promise<BusUnderTest> {
@@ -40,35 +49,6 @@ async function underTest(url: string, limits: Limits): Promise<BusUnderTest> {
       raw.disconnect();
     },
   };
-}
-
-/** Waits by the server's own clock, which no test can drive. */
-async function elapse(raw: Redis, ms: number): Promise<void> {
-  const now = async (): Promise<number> => {
-    const [seconds, micros] = await raw.time();
-    return Number(seconds) * 1_000 + Number(micros) / 1_000;
-  };
-  const until = (await now()) + ms;
-  while ((await now()) < until) await raw.ping();
-}
-
-/** One node that holds and has taken the shard of `ROOM` under term 1. */
-async function owner(url: string, prefix = nextPrefix()): Promise<RedisHandles & { lock: string; prefix: string }> {
-  const node = await openNode(url, prefix);
-  const lock = (await node.leases.acquire(SHARD))?.value as string;
-  assert.ok(await node.bus.take(SHARD, { lock, term: 1, node: "n1", lossy: false }));
-  return { ...node, lock, prefix };
-}
-
-/** Repeats an append until it is answered, as its caller does. */
-async function answered(bus: Bus, term: number, packs: readonly Pack[]): Promise<AppendAnswer> {
-  for (;;) {
-    try {
-      return await bus.append(SHARD, term, packs);
-    } catch (error) {
-      assert.ok(error instanceof StoreFailure);
-    }
-  }
 }
 
 if (typeof found === "string") {
@@ -205,24 +185,6 @@ function scripts({ url }: StoreServer): void {
   });
 }
 
-/** Rooms of `SHARD`. */
-function roomsOfShard(count: number): string[] {
-  const names = Array.from({ length: 100 * count }, (_, at) => `r${at}`);
-  return names.filter((room) => shardOf(room, SHARDS) === SHARD).slice(0, count);
-}
-
-/** A pack of one large entry. */
-function largePack(room: string, offset: number): Pack {
-  const pack = packOf(room, offset, offset, { opening: offset === 1 });
-  return { ...pack, entries: pack.entries.map((entry) => ({ ...entry, body: new Uint8Array(100_000) })) };
-}
-
-/** Lets a server have so many bytes more than it uses. */
-async function limitMemory(raw: Redis, more: number): Promise<void> {
-  const used = Number(/^used_memory:(\d+)/m.exec(await raw.info("memory"))?.[1]);
-  await raw.config("SET", "maxmemory", used + more);
-}
-
 async function scriptCalls(raw: Redis): Promise<number> {
   const stats = await raw.info("commandstats");
   return [...stats.matchAll(/^cmdstat_eval(?:sha)?:calls=(\d+)/gm)].reduce((sum, [, calls]) => sum + Number(calls), 0);
@@ -283,50 +245,6 @@ function faults(shared: StoreServer): void {
     raw.disconnect();
     await close();
     for (const one of [proxy, former, next]) await one.close();
-  });
-
-  test("goes on when Redis is full of what is stored, and keeps what is not.", { timeout: 30_000 }, async () => {
-    const server = await serverOrReason();
-    assert.ok(typeof server !== "string");
-    const { bus, leases, lock, close } = await owner(server.url);
-    const raw = openRaw(server.url);
-    const [unstored, ...rooms] = roomsOfShard(6) as [string, ...string[]];
-    assert.equal(await bus.append(SHARD, 1, [largePack(unstored, 1)]), "ok");
-    const post = async (offset: number): Promise<void> => {
-      for (const room of rooms) {
-        assert.equal(await answered(bus, 1, [largePack(room, offset)]), "ok");
-        assert.equal(await bus.stored(SHARD, 1, room, { offset, term: 1 }), true);
-      }
-    };
-    for (let offset = 1; offset <= 3; offset++) await post(offset);
-    assert.equal((await bus.log(rooms[0] as string, 0, 9)).length, 3, "what is stored is kept for replay");
-    await limitMemory(raw, 300_000);
-    for (let offset = 4; offset <= 8; offset++) await post(offset);
-    assert.ok(await leases.renew({ shard: SHARD, value: lock, untilMs: 0 }), "a full Redis would renew no lock");
-    assert.deepEqual(await bus.dirty(SHARD), [unstored]);
-    assert.equal((await bus.log(unstored, 0, 9)).length, 1);
-    assert.equal((await bus.heads(SHARD)).get(rooms[0] as string)?.offset, 8);
-    raw.disconnect();
-    await close();
-    await server.close();
-  });
-
-  test("says of a full Redis what is stored, also where nothing of it is to be trimmed.", async () => {
-    const server = await serverOrReason();
-    assert.ok(typeof server !== "string");
-    const { bus, close } = await owner(server.url);
-    const raw = openRaw(server.url);
-    for (let offset = 1; offset <= 2; offset++) {
-      assert.equal(await bus.append(SHARD, 1, [largePack(ROOM, offset)]), "ok");
-    }
-    await limitMemory(raw, -1);
-    assert.equal(await bus.stored(SHARD, 1, ROOM, { offset: 1, term: 1 }), true);
-    assert.deepEqual(await bus.dirty(SHARD), [ROOM]);
-    assert.equal(await bus.stored(SHARD, 1, ROOM, { offset: 2, term: 1 }), true);
-    assert.deepEqual(await bus.dirty(SHARD), []);
-    raw.disconnect();
-    await close();
-    await server.close();
   });
 
   test("fails calls in time while Redis is stopped, and goes on with the same data.", async () => {

@@ -180,12 +180,13 @@ class RedisBus implements Bus, RedisFigures {
     }
   }
 
-  /** Drops what is stored from all logs of this node. */
+  /** Drops what is stored from the logs of this node, and from those that nobody holds: nobody could take them. */
   async #relieve(): Promise<void> {
-    for (const [shard, term] of this.#wire.terms()) {
-      const keys = this.#parts(shard, "term", "heads", "dirty", "bytes");
-      const bytes = await this.#script("confabRelieve", keys.length, ...keys, term, this.#keys.log(shard, ""));
-      if (this.#wire.termOf(shard) === term) this.#space.weigh(shard, Math.max(0, bytes as number));
+    for (let shard = 0; shard < this.#shards; shard++) {
+      const term = this.#wire.termOf(shard);
+      const keys = this.#parts(shard, "term", "heads", "dirty", "bytes", "lock");
+      const bytes = await this.#script("confabRelieve", keys.length, ...keys, term ?? "", this.#keys.log(shard, ""));
+      if (term && this.#wire.termOf(shard) === term) this.#space.weigh(shard, Math.max(0, bytes as number));
     }
   }
 

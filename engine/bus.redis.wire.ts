@@ -127,11 +127,6 @@ export class RedisWire {
     return this.#owned.get(shard);
   }
 
-  /** The shards of this node and its terms in them, as far as it knows. */
-  terms(): readonly (readonly [number, number])[] {
-    return [...this.#owned];
-  }
-
   /** `term` of this node is not in force any more: others may write the shard. */
   over(shard: number, term: number): void {
     if (this.#owned.get(shard) !== term) return;

@@ -1,8 +1,13 @@
 -- Drops what is stored from the logs of a shard, for a server that is full. The heads stay.
--- KEYS: term, heads, dirty, bytes. ARGV: term, how the keys of the logs begin.
--- Answers the bytes that are left, or -1 when the term is not in force.
+-- KEYS: term, heads, dirty, bytes, lock. ARGV: term, how the keys of the logs begin.
+-- Answers the bytes that are left, or -1 when the term is not in force. An empty term is that of who owns nothing in
+-- the shard: -1 while its lock is held.
 -- A room that is not dirty is stored up to its head. The first write frees: the others pass for it.
-if redis.call("GET", KEYS[1]) ~= ARGV[1] then return -1 end
+if ARGV[1] == "" then
+  if redis.call("EXISTS", KEYS[5]) == 1 then return -1 end
+elseif redis.call("GET", KEYS[1]) ~= ARGV[1] then
+  return -1
+end
 local heads = redis.call("HGETALL", KEYS[2])
 local dropped = 0
 for at = 1, #heads, 2 do
