@@ -4,6 +4,7 @@ import { sampleEntry } from "./archive.conformance.samples.ts";
 import type { AppendAnswer, Bus } from "./bus.ts";
 import { StoreFailure } from "./codes.ts";
 import { type Client, Stage } from "./node.fixture.ts";
+import { roomAt, twoNodes } from "./two.fixture.ts";
 
 /** A node of one shard, and alice as a member of `general`, stored. */
 async function scene(): Promise<{ stage: Stage; alice: Client }> {
@@ -283,4 +284,63 @@ test("What waits for the next turn keeps its place when the append before it was
   assert.deepEqual(alice.heard("log").slice(2), said(0, 40));
   assert.deepEqual(await bodies(stage), ["joins", ...said(0, 40)]);
   for (const receipt of receipts) assert.ok(alice.receiptOf(receipt));
+});
+
+test("A shard is let go at the first try though more was decided than is on its way, all of which the next owner decides.", async () => {
+  const { a, b } = await twoNodes();
+  const room = await roomAt(a, "public", "alice");
+  const [alice, bob] = [a.connect("alice"), b.connect("bob")];
+  bob.subscribe("log", room, { id: "log" });
+  alice.send(room, "first");
+  await a.clock.advance(500);
+  const slow =
+    <T>(call: (...args: never[]) => Promise<T>) =>
+    (...args: never[]): Promise<T> =>
+      new Promise((resolve, reject) => void a.clock.after(5, () => call(...args).then(resolve, reject)));
+  const { bus, leases } = a.node;
+  Object.assign(bus, { append: slow(bus.append.bind(bus) as never) });
+  Object.assign(leases, { renew: slow(leases.renew.bind(leases) as never) });
+  const receipts = [alice.send(room, "on its way")];
+  await a.clock.turn();
+  receipts.push(alice.send(room, "decided"));
+  const lock = await a.run(a.node.shardOf(room).letGo());
+  assert.ok(lock !== undefined);
+  receipts.push(alice.send(room, "after it"));
+  assert.equal(await a.run(b.node.shardOf(room).receive(lock)), true);
+  await a.clock.advance(3_000);
+  assert.deepEqual(bob.heard("log"), ["first", "on its way", "decided", "after it"]);
+  for (const receipt of receipts) assert.ok(alice.receiptOf(receipt));
+});
+
+test("What is decided leaves when the shard stays after all.", async () => {
+  const { a } = await twoNodes();
+  const room = await roomAt(a, "public", "alice");
+  const alice = a.connect("alice");
+  alice.subscribe("log", room, { id: "log" });
+  await a.clock.advance(500);
+  alice.send(room, "first");
+  await a.clock.advance(500);
+  const { leases } = a.node;
+  let land: () => void = () => {};
+  const landing = new Promise<void>((resolve) => {
+    land = resolve;
+  });
+  once(a, async (own) => {
+    const answer = await own();
+    await landing;
+    return answer;
+  });
+  alice.send(room, "on its way");
+  await a.clock.turn();
+  alice.send(room, "decided");
+  const going = a.node.shardOf(room).letGo();
+  const { renew } = leases;
+  const unheard = (): Promise<never> =>
+    new Promise((_, reject) => void a.clock.after(5, () => reject(new StoreFailure("unheard"))));
+  Object.assign(leases, { renew: unheard });
+  land();
+  await assert.rejects(a.run(going), StoreFailure);
+  Object.assign(leases, { renew });
+  await a.clock.advance(500);
+  assert.deepEqual(alice.heard("log"), ["first", "on its way", "decided"]);
 });

@@ -206,7 +206,7 @@ export class Shard implements RoomShard {
     this.#gate.shut();
     try {
       const late = this.#pause(LET_GO_MS).then(() => true);
-      // What is appended is answered before the lock goes; what is only decided is decided again by the receiver.
+      // What is appended is answered before the lock goes; what is only decided waits, and is decided again by the receiver.
       while (this.#appends.busy && going()) {
         if (await Promise.race([this.#appends.landed().then(() => false), late])) return undefined;
       }
@@ -219,6 +219,7 @@ export class Shard implements RoomShard {
       return lease.value;
     } finally {
       this.#gate.open();
+      if (this.#turn.length > 0) this.#host.flushSoon(this);
     }
   }
 
@@ -286,7 +287,7 @@ export class Shard implements RoomShard {
 
   /** Sends what was decided to the hot log. */
   flush(): void {
-    if (this.#appends.busy || this.#turn.length === 0) return;
+    if (this.#appends.busy || this.#turn.length === 0 || this.#gate.isShut) return;
     const rooms = this.#turn;
     this.#turn = [];
     this.#appends.send(this.term, rooms);
