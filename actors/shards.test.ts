@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { sampleEntry } from "./archive.conformance.samples.ts";
 import type { AppendAnswer, Bus } from "./bus.ts";
 import { StoreFailure } from "./codes.ts";
-import { type Client, Stage } from "./node.fixture.ts";
+import { type Client, caller, Stage } from "./node.fixture.ts";
 import { roomAt, twoNodes } from "./two.fixture.ts";
 
 /** A node of one shard, and alice as a member of `general`, stored. */
@@ -343,4 +343,43 @@ test("What is decided leaves when the shard stays after all.", async () => {
   Object.assign(leases, { renew });
   await a.clock.advance(500);
   assert.deepEqual(alice.heard("log"), ["first", "on its way", "decided"]);
+});
+
+test("A room that is deleted with more decided than is on its way, none of which is accepted, stops no other and leaves nothing.", async () => {
+  for (const own of [true, false]) {
+    const stage = await Stage.open({ shards: 1 });
+    const room = await stage.makeRoom("public", "alice");
+    const [alice, bob] = [stage.connect("alice"), stage.connect("bob")];
+    alice.subscribe("queue", "alice");
+    bob.subscribe("log", "general", { id: "log" });
+    for (const id of [room, "general"]) alice.send(id, "first");
+    await stage.clock.advance(500);
+    let land: () => void = () => {};
+    const landing = new Promise<void>((resolve) => {
+      land = resolve;
+    });
+    once(stage, async () => {
+      await landing;
+      return "lost";
+    });
+    const sent = [alice.send(own ? room : "general", "on its way")];
+    await stage.clock.turn();
+    sent.push(alice.send(room, "decided"));
+    await stage.clock.turn();
+    const { node } = stage;
+    const deleted = stage.chat.deleteRoom(caller("alice"), room);
+    await stage.clock.advance(100);
+    await deleted;
+    land();
+    await stage.clock.advance(3_000);
+    sent.push(alice.send("general", "another"));
+    await stage.clock.advance(3_000);
+    assert.equal(bob.heard("log").at(-1), "another");
+    const answered = [
+      ...alice.all("receipt").map(({ id }) => id),
+      ...alice.all("refused").map(({ receipt }) => receipt),
+    ];
+    for (const receipt of sent) assert.equal(answered.filter((one) => one === receipt).length, 1, receipt);
+    assert.deepEqual([node.writer.entries, node.writer.bytes, alice.connection.pending], [0, 0, 0]);
+  }
 });

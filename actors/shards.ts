@@ -366,8 +366,10 @@ export class Shard implements RoomShard {
       else again.set(room.id, [...postings]);
     };
     for (const { room, postings } of sent) keep(room, postings);
-    this.#turn = this.#turn.filter((room) => !rooms.includes(room) && !again.has(room.id));
-    for (const room of rooms) keep(room, room.takeDecided());
+    // Deleted rooms are of the shard no more, but what they decided may still be here, and nobody else has it.
+    const deleted = this.#turn.filter(({ status }) => status === "closed");
+    this.#turn = this.#turn.filter((room) => !rooms.includes(room) && !deleted.includes(room));
+    for (const room of [...deleted, ...rooms]) keep(room, room.takeDecided());
     for (const room of rooms) keep(room, room.takeWaiting());
     for (const room of rooms) {
       if (room.pending > 0) this.#settling.set(room.id, room);
