@@ -48,13 +48,16 @@ test("While the store does not say whether a posting is on the log, it keeps its
     else return decided.push(item.draft.key) > 0;
     return false;
   };
-  const mailbox = new Mailbox({ room: "general", most: 9, log: SILENT, clock, barred: () => undefined, decide });
+  const told: string[] = [];
+  const log = { ...SILENT, warn: (_: object, line: string) => void told.push(line) };
+  const mailbox = new Mailbox({ room: "general", most: 9, log, clock, barred: () => undefined, decide });
   const first = Object.assign(sample("e/1", refused), { keyed: true, again: true });
   mailbox.repost(first);
   mailbox.repost(sample("e/2", refused));
   mailbox.open();
   await clock.advance(1_000);
   assert.deepEqual([decided, refused], [["e/1", "e/2"], []]);
+  assert.deepEqual(told, ["a room's store did not answer"], "told once, however often it is asked again");
   failures = 1;
   mailbox.post(Object.assign(sample("c/3", refused), { keyed: true }));
   await clock.advance(1_000);

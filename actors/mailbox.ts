@@ -40,6 +40,8 @@ export class Mailbox {
   #readers: Asked[] | undefined = [];
   /** It will be told when the room may decide again. */
   #awaitsTurn = false;
+  /** What was asked of a store last failed: told once, as it is asked again and again. */
+  #failing = false;
   /** Something is under way, and what comes waits; at first the opening of the room. */
   #busy = true;
 
@@ -158,8 +160,14 @@ export class Mailbox {
       this.#busy = false;
       this.drain();
     };
-    work.then(go, (error: unknown) => {
-      this.#options.log.warn({ room: this.#options.room, err: error }, "a room's store did not answer");
+    const done = (): void => {
+      this.#failing = false;
+      go();
+    };
+    work.then(done, (error: unknown) => {
+      const about = { room: this.#options.room, err: error };
+      if (!this.#failing) this.#options.log.warn(about, "a room's store did not answer");
+      this.#failing = true;
       if (item?.again || item?.reply?.patient) return void this.#options.clock.after(LOOK_AGAIN_MS, go);
       const next = this.#tasks.peekFront();
       if (item && next && "posting" in next && next.posting === item) {
