@@ -96,6 +96,7 @@ export const isBeat = guardOf<Beat>()(
     since: Type.Number(),
     connections: whole,
     shards: whole,
+    unable: Type.Optional(maybe(Type.Boolean())),
     alike: Type.Optional(
       maybe(Type.Object({ shards: whole, dataSet: text, signs: maybe(text), takes: Type.Array(text) })),
     ),

@@ -99,6 +99,8 @@ export interface Beat {
   readonly connections: number;
   /** Shards it owns. */
   readonly shards: number;
+  /** It does not reach the archive now, so it can claim no shard. */
+  readonly unable?: boolean | undefined;
   /** What must be the same at all nodes; not told by every version. */
   readonly alike?: Alike | undefined;
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Notice } from "./bus.ts";
 import { LEASE_MS } from "./leases.memory.ts";
+import { SILENT } from "./log.ts";
 import { Stage } from "./node.fixture.ts";
 import { LIFE_MS } from "./peers.ts";
 import type { Shard } from "./shards.ts";
@@ -13,6 +14,17 @@ async function two(): Promise<{ a: Stage; b: Stage }> {
   await a.clock.advance(5_000);
   return { a, b };
 }
+
+/** Three nodes of sixteen shards that have shared them out. */
+async function three(): Promise<readonly [Stage, Stage, Stage]> {
+  const a = await Stage.open({ shared: true, shards: 16 });
+  const [b, c] = [await Stage.open({ beside: a }), await Stage.open({ beside: a })];
+  await a.clock.advance(10_000);
+  for (const stage of [a, b, c]) assert.ok(ownedBy(stage).length > 1);
+  return [a, b, c];
+}
+
+const ownedBy = ({ node }: Stage): readonly number[] => node.shards.filter(({ mine }) => mine).map(({ id }) => id);
 
 /** A shard of a node. */
 function shardOf({ node }: Stage): Shard {
@@ -127,4 +139,61 @@ test("Requests that wait for an owner in vain leave nothing behind.", async () =
   await b.clock.advance(6_000);
   assert.deepEqual(new Set((await outcomes).map(({ status }) => status)), new Set(["rejected"]));
   assert.equal(b.node.cluster.owners.waiting, 0);
+});
+
+test("Shards of a dead node go to those who reach the archive; who does not keeps its own, and gets its share after.", async () => {
+  const [a, b, c] = await three();
+  const before = ownedBy(c);
+  c.faults.archiveAway = true;
+  await a.clock.advance(1_000);
+  a.die();
+  await b.clock.advance(LIFE_MS + LEASE_MS);
+  assert.equal(b.node.cluster.unowned, 0);
+  assert.deepEqual([ownedBy(b).length, ownedBy(c)], [16 - before.length, before]);
+  c.faults.archiveAway = false;
+  await b.clock.advance(10_000);
+  assert.equal(ownedBy(b).length + ownedBy(c).length, 16);
+  assert.ok(ownedBy(c).length > before.length);
+});
+
+test("A node that ends hands nothing to one that does not reach the archive.", async () => {
+  const [a, b, c] = await three();
+  const before = ownedBy(c);
+  c.faults.archiveAway = true;
+  await a.clock.advance(1_000);
+  await a.run(a.node.drain());
+  assert.deepEqual([ownedBy(a), ownedBy(b).length, ownedBy(c)], [[], 16 - before.length, before]);
+});
+
+test("A shard passed to a node that finds only then that it does not reach the archive goes to another.", async () => {
+  const [a, b, c] = await three();
+  let known = false;
+  Object.assign(c.node.options, { archiveAway: () => known });
+  c.faults.archiveAway = true;
+  const before = ownedBy(c);
+  void a.node.drain();
+  await a.clock.advance(1_500);
+  assert.ok(a.node.cluster.unowned > 0);
+  known = true;
+  await a.clock.advance(4_000);
+  a.die();
+  await b.clock.advance(LIFE_MS + LEASE_MS);
+  assert.equal(b.node.cluster.unowned, 0);
+  assert.deepEqual([ownedBy(b).length, ownedBy(c)], [16 - before.length, before]);
+});
+
+test("While nobody reaches the archive shards are for all, and when it is back each takes its share.", async () => {
+  const [a, b, c] = await three();
+  const lines: string[] = [];
+  Object.assign(b.node.awake, { log: { ...SILENT, warn: (_: object, line: string) => void lines.push(line) } });
+  for (const stage of [b, c]) stage.faults.archiveAway = true;
+  const left = ownedBy(a).length;
+  a.die();
+  await b.clock.advance(60_000);
+  assert.equal(b.node.cluster.unowned, left);
+  for (const stage of [b, c]) stage.faults.archiveAway = false;
+  await b.clock.advance(10_000);
+  assert.equal(ownedBy(b).length + ownedBy(c).length, 16);
+  const told = lines.filter((line) => line.startsWith("a shard could not be owned")).length;
+  assert.ok(told > 0 && told <= left, `${told} lines of ${left} shards`);
 });

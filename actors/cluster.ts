@@ -1,7 +1,8 @@
 /**
  * This node among the others: who lives, who owns which shard, and the shards that move (design 6). Shards go
  * to whom rendezvous hashing names, a few at a time, by handing over; those of a dead node are taken over when
- * its locks run out. Alone on a bus that nobody shares it owns all of them.
+ * its locks run out. A node that does not reach the archive keeps what it owns, where open rooms go on, and is passed
+ * over for everything else, which it could not claim. Alone on a bus that nobody shares it owns all of them.
  */
 import { Likeness } from "./alike.ts";
 import type { Archive } from "./archive.ts";
@@ -30,7 +31,7 @@ export interface ClusterHost {
   readonly log: Log;
   readonly counters: Counters;
   readonly shards: readonly Shard[];
-  readonly options: Pick<Beat, "alike">;
+  readonly options: Pick<Beat, "alike"> & { readonly archiveAway?: () => boolean };
   readonly awake: { readonly foresight: Pick<Foresight, "read"> };
   /** Connections open here. */
   readonly connections: number;
@@ -94,7 +95,7 @@ export class Cluster {
     });
     this.#handover = new Handover({
       ...{ bus: host.bus, clock: host.clock, log: host.log, counters: host.counters, owners: this.owners },
-      takes: (node) => this.#takers().includes(node),
+      takes: (node) => this.#claimers(this.#takers()).includes(node),
       moved: () => this.#balance(),
     });
     this.#looking = new Lap({
@@ -108,7 +109,12 @@ export class Cluster {
     const { name, connections, shards, options } = this.#host;
     const owned = shards.reduce((count, shard) => count + (shard.mine ? 1 : 0), 0);
     const [since, draining, { alike }] = [this.#since, this.#draining, options];
-    return { node: name, draining, since, connections, shards: owned, ...(alike && { alike }) };
+    const more = { ...(this.#unable && { unable: true }), ...(alike && { alike }) };
+    return { node: name, draining, since, connections, shards: owned, ...more };
+  }
+
+  get #unable(): boolean {
+    return this.#host.options.archiveAway?.() === true;
   }
 
   /** Shards of which no owner is known. */
@@ -239,6 +245,8 @@ export class Cluster {
     if (word.kind === "prepared") return this.#handover.onPrepared(from, word.shard);
     if (this.#draining || this.#stopped) return;
     if (word.kind === "prepare") return this.#onPrepare(from, word);
+    // The giver takes it back: its lock is as it was.
+    if (this.#unable) return;
     this.#host.shards[word.shard]
       ?.receive(word.lock)
       .catch((error: unknown) => this.#host.log.warn({ shard: word.shard, err: error }, "a shard was not received"));
@@ -253,21 +261,32 @@ export class Cluster {
     return this.peers.living.filter(({ draining }) => !draining).map(({ node }) => node);
   }
 
+  /** Those of them that can claim one now; all, where none says so: the archive is away, and soon it is not. */
+  #claimers(takers: readonly string[]): readonly string[] {
+    const unable = new Set(this.peers.living.filter((beat) => beat.unable === true).map(({ node }) => node));
+    const able = takers.filter((node) => !unable.has(node));
+    return able.length > 0 ? able : takers;
+  }
+
   /** Who should own what, and what is to be done about it. */
   #balance(): void {
     if (this.#stopped) return;
     const { name, shards } = this.#host;
-    const nodes = this.#takers();
+    const takers = this.#takers();
+    const claimers = this.#claimers(takers);
     for (const shard of shards) {
-      const wanted = rendezvous(shard.id, nodes);
+      const home = rendezvous(shard.id, takers);
+      const wanted = rendezvous(shard.id, claimers);
       if (shard.mine) {
-        if (wanted !== undefined && wanted !== name) this.#handover.give(shard, wanted);
+        const to = this.#draining ? wanted : home;
+        if (to !== undefined && to !== name && claimers.includes(to)) this.#handover.give(shard, to);
         continue;
       }
       this.#doubt(shard);
       const owner = this.owners.of(shard.id);
-      const owned = owner !== undefined && owner !== name && this.peers.has(owner) && !this.#stuck(shard, wanted);
+      const owned = owner !== undefined && owner !== name && this.peers.has(owner) && !this.#stuck(shard, home);
       if (wanted === name && !owned && !this.#handover.has(shard.id) && !this.#mayBeHeld(shard)) shard.want();
+      else if (this.#unable && !claimers.includes(name)) shard.decline();
       else if (owned || wanted !== name) shard.unwant();
     }
   }

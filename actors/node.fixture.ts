@@ -327,6 +327,7 @@ export class Stage {
       random: this.faults.random,
       verify: claimsOf,
       nameOf: async () => undefined,
+      archiveAway: () => this.faults.archiveAway,
       shards: this.#shards,
       refuseWhileFailing: this.#options.refuseWhileFailing ?? !this.#options.shared,
     });

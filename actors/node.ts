@@ -61,6 +61,8 @@ export interface NodeOptions {
   readonly nameOf: (user: string) => Promise<string | undefined>;
   readonly shards: number;
   readonly alike?: Beat["alike"];
+  /** Whether the archive is left alone now, as it failed: no shard can be claimed. */
+  readonly archiveAway?: () => boolean;
   /** Whether SENDs are refused while the archive fails (no hot log outlives the process). */
   readonly refuseWhileFailing: boolean;
 }

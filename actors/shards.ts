@@ -86,6 +86,8 @@ export class Shard implements RoomShard {
   readonly #gate = new Gate();
   /** The lock's value that a giver passed on, until the shard is owned or another has the lock. */
   #passed: { readonly lock: string; readonly adopted: Promise<boolean> } | undefined;
+  /** The last try to own it failed, and that was told. */
+  #failing = false;
   /** The one loop that tries to own it. */
   #owning: Promise<void> | undefined;
   /** Rooms closed with unstored entries; the next opening waits for them. */
@@ -107,6 +109,12 @@ export class Shard implements RoomShard {
   /** Whether the rooms of the shard live on this node: SENDs go to them and not to another node. */
   get mine(): boolean {
     return this.#mine;
+  }
+
+  /** Another takes it, as this node cannot claim it now: a lock that was passed on runs out here. */
+  decline(): void {
+    if (!this.#mine) this.#passed = undefined;
+    this.unwant();
   }
 
   /** Becomes owner: lock, claim, fence (steps 1 to 3); tries again until it does, or is not wanted here any more. */
@@ -140,7 +148,10 @@ export class Shard implements RoomShard {
         if (tried === "owned" && this.state === "owning") return;
         locked = tried === "locked";
       } catch (error) {
-        this.#host.log.warn({ shard: this.id, err: error }, "a shard could not be owned; trying again");
+        const about = { shard: this.id, err: error };
+        // Told once, as a store that is away fails the tries of all shards again and again.
+        if (!this.#failing) this.#host.log.warn(about, "a shard could not be owned; trying again");
+        this.#failing = true;
       }
       this.#actor.send({ type: "failed" });
       if (locked) this.#passed = undefined;
@@ -173,6 +184,7 @@ export class Shard implements RoomShard {
     this.term = term;
     this.lossy = taken.lossy;
     this.#lossy = false;
+    this.#failing = false;
     this.#holding.keep(term);
     this.#actor.send({ type: "fenced" });
     this.#actor.send({ type: "recovered" });

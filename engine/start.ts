@@ -184,6 +184,7 @@ function nodeOf({ limits }: Config, { name, log, stores, fanout, identity, alike
     clock: systemClock,
     random: Math.random,
     verify: (token) => identity.verifier.verify(token),
+    archiveAway: () => stores.stats.some(({ store, away }) => store === "archive" && away !== undefined),
     nameOf: identity.nameOf,
     // Without a hot log that outlives the process, nothing may wait long for the archive.
     refuseWhileFailing: !bus.shared,

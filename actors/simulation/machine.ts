@@ -132,6 +132,7 @@ export class Machine {
       random: chance.fraction,
       verify: claimsOf,
       nameOf: async () => undefined,
+      archiveAway: () => toMongo.isCut || !mongo.up,
       refuseWhileFailing: false,
     });
     this.chat = new RoutedChat(this.node, new ChatService(this.node, () => shared.newRoom()));
