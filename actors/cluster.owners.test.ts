@@ -69,6 +69,19 @@ test("An owner that was announced and never lived is forgotten, and the bus's re
   assert.deepEqual([a.node.shards[id]?.mine, a.node.shards[id]?.term], [true, term]);
 });
 
+test("Of a living node's term above the one on record the record is believed after a while: the bus lost what was since.", async () => {
+  const [a, b, c] = await three();
+  const { id, term } = shardOf(a);
+  for (const said of [c, a]) {
+    b.node.onNotice(announce(said.node.name, id, term + 7));
+    await a.clock.advance(3_000);
+    assert.deepEqual([b.node.cluster.owners.of(id), b.node.cluster.owners.term(id)], [said.node.name, term + 7]);
+    await a.clock.advance(4_000);
+    assert.deepEqual([b.node.cluster.owners.of(id), b.node.cluster.owners.term(id)], [a.node.name, term]);
+  }
+  assert.deepEqual([a.node.shards[id]?.mine, a.node.shards[id]?.term], [true, term]);
+});
+
 test("A node that is thought gone and comes back in time owns what it owned, under the same terms.", async () => {
   const { a, b } = await two();
   const own = a.node.shards.filter(({ mine }) => mine).map(({ id, term }) => ({ id, term }));

@@ -6,7 +6,7 @@
  */
 import { Likeness } from "./alike.ts";
 import type { Archive } from "./archive.ts";
-import type { Beat, Bus, Notice } from "./bus.ts";
+import type { Beat, Bus, Notice, Owner } from "./bus.ts";
 import type { Clock } from "./clock.ts";
 import { Refusal } from "./codes.ts";
 import type { Counters } from "./counters.ts";
@@ -70,6 +70,8 @@ export class Cluster {
   readonly #due = new Map<number, number>();
   /** Shards whose owner is not heard of, since when, monotonic ms. */
   readonly #unheard = new Map<number, number>();
+  /** Shards whose owner was heard of with a term above the one on record, since when, monotonic ms. */
+  readonly #outlived = new Map<number, number>();
   /** Shards that became ours in this turn. */
   #announcing: [number, number][] = [];
   /** Highest terms claimed before this node came: of a shard with none nobody has anything to lose. */
@@ -192,7 +194,24 @@ export class Cluster {
   /** Whom the bus knows as owners: announcements may be lost. */
   async #readRecord(): Promise<void> {
     const owners = await this.#host.bus.owners(this.#host.shards.map(({ id }) => id));
-    for (const [at, owner] of owners.entries()) if (owner) this.#learn(at, owner.node, owner.term, { record: true });
+    for (const [at, owner] of owners.entries()) {
+      if (!owner) continue;
+      this.#compare(at, owner);
+      this.#learn(at, owner.node, owner.term, { record: true });
+    }
+  }
+
+  /**
+   * Who owns a shard is on record before it is heard of. A higher term than that, for long, is of what the bus lost
+   * since: it is back at an older record, and whoever that names goes on under it.
+   */
+  #compare(shard: number, record: Owner): void {
+    const known = this.owners.of(shard);
+    const [now, since] = [this.#host.clock.monotonic(), this.#outlived.get(shard)];
+    if (known === undefined || this.owners.term(shard) <= record.term || !this.peers.has(record.node)) {
+      this.#outlived.delete(shard);
+    } else if (since === undefined) this.#outlived.set(shard, now);
+    else if (now - since > STUCK_MS && !this.#host.shards[shard]?.mine) this.owners.forget(shard, known);
   }
 
   #learn(shard: number, node: string, term: number, { record = false } = {}): void {
