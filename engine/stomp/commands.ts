@@ -16,8 +16,8 @@ const HANDLERS: ReadonlyMap<string, Handler> = new Map(
     SEND: send,
     SUBSCRIBE: ready(subscribe),
     UNSUBSCRIBE: ready(unsubscribe),
-    ACK: ready((session, frame) => inTransaction(session, frame, () => acknowledge(session, frame, "ack"))),
-    NACK: ready((session, frame) => inTransaction(session, frame, () => acknowledge(session, frame, "nack"))),
+    ACK: ready((session, frame) => inTransaction(session, frame, (kept) => acknowledge(session, kept, "ack"))),
+    NACK: ready((session, frame) => inTransaction(session, frame, (kept) => acknowledge(session, kept, "nack"))),
     BEGIN: ready(transaction("begin")),
     COMMIT: ready(transaction("commit")),
     ABORT: ready(transaction("abort")),
@@ -114,10 +114,14 @@ function send(session: Session, frame: Frame): void {
   }
   const about = aboutOf(frame);
   const kept: Frame = { ...frame, body: copied(frame.body) };
-  const bytes = frame.body.byteLength + frame.headers.reduce((sum, text) => sum + text.length * 2, 256);
-  connection.transactions.keep(transactionId, bytes, (group) =>
+  connection.transactions.keep(transactionId, keptBytes(kept), (group) =>
     connection.attempt(about, () => sendTo(session, kept, readDestination(destination, connection.user), group)),
   );
+}
+
+/** What a frame of a transaction holds in memory, about. */
+function keptBytes({ headers, body }: Frame): number {
+  return headers.reduce((sum, text) => sum + text.length * 2, body.byteLength + 256);
 }
 
 function aboutOf(frame: Frame): About {
@@ -169,6 +173,7 @@ function post(session: Session, frame: Frame, to: { room: string } | { user: str
 const KEY_LENGTH = 128;
 /** Not frozen: V8 makes an iterator and a result anew wherever a frozen array is gone through, and this is ten times a SEND. */
 const NONE: readonly string[] = [];
+const NO_BODY = new Uint8Array(0);
 
 /** The headers of a SEND that are stored: all that the engine does not set itself (design 3, Headers). */
 function userHeaders(session: Session, frame: Frame): readonly string[] {
@@ -314,10 +319,13 @@ function transaction(what: "begin" | "commit" | "abort"): Handler {
   };
 }
 
-function inTransaction(session: Session, frame: Frame, run: () => void): void {
+/** Runs a frame that needs no body, now or at COMMIT; until then it is kept without one, as a view would keep it alive. */
+function inTransaction(session: Session, frame: Frame, run: (frame: Frame) => void): void {
   const id = header(frame, "transaction");
-  if (id === undefined) run();
-  else session.connection.transactions.keep(id, 256, () => session.guard({ receipt: header(frame, "receipt") }, run));
+  if (id === undefined) return run(frame);
+  const kept: Frame = { ...frame, body: NO_BODY };
+  const about: About = { receipt: header(frame, "receipt") };
+  session.connection.transactions.keep(id, keptBytes(kept), () => session.guard(about, () => run(kept)));
 }
 
 /** ACK moves the delivered marker; NACK moves nothing; unknown ids are ignored and counted (design 3). */
