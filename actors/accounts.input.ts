@@ -9,8 +9,8 @@ const PASSWORD_BYTES = 1_024;
 
 /** One at-sign between two parts without spaces or invisible characters: who can receive there is not ours to know. */
 const EMAIL = /^[^\s@\p{C}]+@[^\s@\p{C}]+$/u;
-/** Control characters, lone surrogates, and those that turn the direction of the text around a name. */
-const NOT_IN_NAMES = /[\p{Cc}\p{Surrogate}\u202a-\u202e\u2066-\u2069]/u;
+/** Control characters, lone surrogates, and those that turn the direction of the text around a name; of rooms, too. */
+export const NOT_IN_NAMES = /[\p{Cc}\p{Surrogate}\u202a-\u202e\u2066-\u2069]/u;
 
 const bytesOf = (text: string): number => new TextEncoder().encode(text).byteLength;
 

@@ -42,6 +42,9 @@ const HEADERS_OF_ENGINE: ReadonlySet<string> = new Set(
   ).split(" "),
 );
 
+/** A surrogate without its partner: it has no UTF-8, so it would be stored as another text than was shown live. */
+const HALF = /\p{Cs}/u;
+
 const Offset = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 
 const HistoryQueryJson = Type.Object({
@@ -254,8 +257,11 @@ function newMessageOf(json: Static<typeof NewMessageJson>, bodyLimit: number): N
     throw new Refusal("bad-request", "body.contentType and body.clientMessageId have no control characters.");
   }
   // Half a character has no bytes of its own: two ids would be one, and the second message a retry of the first.
-  if (/\p{Cs}/u.test(clientMessageId ?? "")) {
-    throw new Refusal("bad-request", "body.clientMessageId has half of a character, which is no text.");
+  if (HALF.test(contentType) || HALF.test(clientMessageId ?? "")) {
+    throw new Refusal(
+      "bad-request",
+      "body.contentType or body.clientMessageId has half of a character, which is no text.",
+    );
   }
   const bytes = body === undefined ? bytesOf(bodyBase64 as string) : Buffer.from(body, "utf8");
   if (bytes.byteLength > bodyLimit) throw tooLarge(bodyLimit);
@@ -274,7 +280,7 @@ function headersOf(headers: Readonly<Record<string, string>>): string[] {
   const flat: string[] = [];
   let bytes = 0;
   for (const [name, value] of Object.entries(headers)) {
-    if (name === "" || /\p{Cc}/u.test(name) || value.includes("\0")) {
+    if (name === "" || /\p{Cc}/u.test(name) || value.includes("\0") || HALF.test(name) || HALF.test(value)) {
       throw new Refusal("bad-request", "body.headers has a name or value with characters that are not allowed.");
     }
     if (HEADERS_OF_ENGINE.has(name)) {

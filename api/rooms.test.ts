@@ -51,6 +51,8 @@ test("A room without a name, with control characters in it or of a strange type 
     { type: "public" },
     { type: "public", name: " " },
     { type: "public", name: "a\u0000b" },
+    { type: "public", name: "\ud800" },
+    { type: "public", name: "a\u202eb" },
     { type: "public", name: "x".repeat(129) },
     { type: "open", name: "a" },
     { type: "direct", members: [] },

@@ -2,6 +2,7 @@
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { FastifyPluginAsync } from "fastify";
 import Type from "typebox";
+import { NOT_IN_NAMES } from "../actors/accounts.input.ts";
 import type { Chat } from "../actors/chat.ts";
 import { Refusal } from "../actors/codes.ts";
 import type { TokenVerifier } from "../actors/identity.ts";
@@ -39,10 +40,10 @@ const RoomsQuery = Type.Object({ scope: Type.Optional(words("mine", "public")), 
 const tags = ["rooms"];
 const security = [{ bearer: [] }];
 
-/** A room's name, or `bad-request` when it has nothing to read or holds control characters. */
+/** A room's name, or `bad-request` when it has nothing to read or holds what is in no name. */
 function roomNameOf(text: string): string {
   const name = text.trim();
-  if (name === "" || /\p{Cc}/u.test(name)) {
+  if (name === "" || NOT_IN_NAMES.test(name)) {
     throw new Refusal("bad-request", "body.name must have visible characters and no control characters.");
   }
   return name;
