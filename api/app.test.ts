@@ -106,6 +106,8 @@ test("An unknown address is 404, a known one with another method 405 with the me
   assert.equal(wrong.headers["allow"], "GET, HEAD, POST");
   const deep = await it.ask(undefined, "POST", "/api/rooms/general/members/alice");
   assert.deepEqual([deep.status, deep.headers["allow"]], [405, "DELETE, PATCH"]);
+  const missing = await it.ask(undefined, "GET", "/docs/static/none.js");
+  assert.deepEqual([missing.status, missing.json.code], [404, "not-found"]);
   const hopeless = await it.app.inject({ url: "/%zz" });
   assert.deepEqual([hopeless.statusCode, hopeless.json().code], [400, "bad-request"]);
 });

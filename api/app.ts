@@ -121,7 +121,8 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   });
   app.setNotFoundHandler((request, reply) => {
     const allowed = table.methodsAt(request.url);
-    if (allowed.length === 0) {
+    // A folder's route takes any name: what is not in it is not there.
+    if (allowed.length === 0 || allowed.includes(request.method)) {
       return sendProblem(reply, problem("not-found"));
     }
     reply.header("allow", allowed.join(", "));
