@@ -27,6 +27,8 @@ export class Markers {
   /** Those of the batch on its way; still newer than what the archive answers. */
   #leaving = new Map<string, MarkerRecord>();
   #timer: Timer | undefined;
+  /** The last batch was not written, which is told once until one is. */
+  #failing = false;
   dropped = 0;
 
   constructor(options: MarkersOptions) {
@@ -64,8 +66,11 @@ export class Markers {
     this.#timer = undefined;
     try {
       await this.flush();
+      this.#failing = false;
     } catch (error) {
-      this.#options.log.warn({ err: error, waiting: this.#waiting.size }, "markers were not written; they will be");
+      const fields = { err: error, waiting: this.#waiting.size };
+      if (!this.#failing) this.#options.log.warn(fields, "markers were not written; they will be");
+      this.#failing = true;
     }
     if (this.#waiting.size > 0 && !this.#timer) {
       this.#timer = this.#options.clock.after(this.#options.limits.markerFlushMs, () => void this.#tick());
