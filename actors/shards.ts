@@ -4,48 +4,16 @@
  */
 import { type Actor, createActor } from "xstate";
 import { type Appended, Appends, type Sent } from "./appends.ts";
-import type { Archive } from "./archive.ts";
-import type { Bus } from "./bus.ts";
-import type { Clock } from "./clock.ts";
-import type { Counters } from "./counters.ts";
 import type { Entry, Position } from "./entry.ts";
 import { Gate } from "./gate.ts";
 import { Holding } from "./holding.ts";
 import { KnownHeads } from "./known.ts";
-import type { Leases } from "./leases.ts";
-import type { Fanout } from "./link.ts";
-import type { Log } from "./log.ts";
 import { asDecided, type Posting } from "./posting.ts";
 import type { RoomShard } from "./room.host.ts";
 import type { Room } from "./room.ts";
+import type { ShardHost } from "./shard.host.ts";
 import { shardMachine } from "./shard.machine.ts";
 import { show } from "./showing.ts";
-
-/** What a shard needs of its node. */
-export interface ShardHost {
-  readonly name: string;
-  readonly archive: Archive;
-  readonly bus: Bus;
-  readonly fanout: Pick<Fanout, "prepare">;
-  readonly leases: Leases;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly counters: Counters;
-  /** Flush this shard at the end of the turn. */
-  flushSoon(shard: Shard): void;
-  /** Opens a room again that was closed, if anybody here listens to it. */
-  reopen(room: string): void;
-  /** Opens a room of which the hot log has entries: what is not stored of it must be. */
-  wake(room: string): void;
-  /** Gives postings of a room that was closed to its next opening, in order, before anything new. */
-  repost(room: string, postings: readonly Posting[]): void;
-  /** The shard is owned here under its term, and says so (step 6). */
-  owned(shard: Shard): void;
-  /** The shard is not owned here any more. */
-  yielded(shard: Shard): void;
-  /** Runs `work` when few others of its kind run: claims ask every store, and the stores' bounds are theirs. */
-  turnstile<T>(work: () => Promise<T>): Promise<T>;
-}
 
 /** Pause before an append whose outcome is unknown is repeated, and before another try to own a shard, ms. */
 const AGAIN_MS = 50;
@@ -148,9 +116,9 @@ export class Shard implements RoomShard {
         if (tried === "owned" && this.state === "owning") return;
         locked = tried === "locked";
       } catch (error) {
-        const about = { shard: this.id, err: error };
         // Told once, as a store that is away fails the tries of all shards again and again.
-        if (!this.#failing) this.#host.log.warn(about, "a shard could not be owned; trying again");
+        const { log } = this.#host;
+        if (!this.#failing) log.warn({ shard: this.id, err: error }, "a shard could not be owned; trying again");
         this.#failing = true;
       }
       this.#actor.send({ type: "failed" });
