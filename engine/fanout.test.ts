@@ -85,3 +85,18 @@ test("Of what is not made ahead each frame is made as it is published: of very m
   fanout.entries("r", entries);
   assert.deepEqual(made, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 });
+
+test("Packs of more bytes than may be held for each kind of receivers are not made ahead.", () => {
+  const body = new Uint8Array(262_144);
+  const entries = packOf("r", 1, 2).entries.map((entry) => ({ ...entry, body }));
+  for (const [ids, ahead] of [
+    [["a", "b"], 4],
+    [["a", "b", "c"], 0],
+  ] as const) {
+    const { fanout, published } = fanoutOf(...ids);
+    fanout.prepare("r", entries);
+    assert.equal(fanout.encodings, ahead);
+    assert.equal(fanout.entries("r", entries), ids.length * 2);
+    assert.equal(published.length, ids.length * 2);
+  }
+});

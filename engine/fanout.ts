@@ -46,8 +46,12 @@ interface Encoded {
   readonly frame: Buffer;
 }
 
-/** Rooms with more kinds of receivers are not encoded ahead: what is made holds a copy of the body for each. */
+/**
+ * Rooms with more kinds of receivers are not encoded ahead, nor are packs of more bytes: what is made holds a copy of
+ * each body for each kind, and while the hot log is away every shard's pack on its way keeps its own.
+ */
 const AHEAD_TOPICS = 8;
+const AHEAD_BYTES = 1_048_576;
 
 /** Publishes natively; `app.publish` of uWebSockets.js. */
 export type Publish = (topic: Uint8Array, message: Uint8Array, binary: boolean) => boolean;
@@ -139,6 +143,9 @@ export class NativeFanout implements Fanout {
   prepare(room: string, entries: readonly Entry[]): void {
     const topics = this.#logs.get(room);
     if (!topics || topics.length > AHEAD_TOPICS) return;
+    let bytes = 0;
+    for (const { body } of entries) bytes += body.length;
+    if (bytes * topics.length > AHEAD_BYTES) return;
     const ahead = entries.map((entry) => {
       const encode = this.#encoder(entry);
       return topics.map((topic) => ({ topic, frame: encode(topic) }));
