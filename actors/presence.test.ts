@@ -208,6 +208,8 @@ test("A room that closes again and again waits no longer for who is expected bac
     const next = reopen();
     await clock.advance(REOPENED_MS / 3);
     next.arrive("alice", "alice", "n1");
+    // Nor does it say them to leave before.
+    assert.equal(said.includes("bob leave"), i === 2);
   }
   assert.deepEqual(said, ["alice join", "bob join", "bob leave"]);
   // Of who was there as it closed for good, too.
