@@ -24,8 +24,11 @@ export interface AudienceHost {
   readonly counters: Counters;
   /** A user was removed by an entry just published: their subscriptions end here. */
   expel(room: string, user: string): void;
-  /** The chain cannot be mended: every local subscription is told `recovered: false` and goes on from `head`. */
-  broken(room: string, head: Position): void;
+  /**
+   * The chain cannot be mended: every local subscription is told `recovered: false` and goes on from `head`. Resolves
+   * once nobody is here any more whom an entry up to `head` removed, or another position is lost; rejects never.
+   */
+  broken(room: string, head: Position): Promise<void>;
   /** The gap is too long to be filled: every connection that listens is closed, so that it resumes. */
   unfilled(room: string): void;
 }
@@ -63,7 +66,9 @@ export class Audience {
   #filling = false;
   /** Tries of this gap that failed. */
   #failures = 0;
-  /** A pack came while a gap was being filled; and the offset up to which such came. */
+  /** Set from a loss on until it is known who may be here: nothing is shown before. */
+  #sifted: Promise<void> | undefined;
+  /** There may be more on the log than a fill under way has asked for; and the offset up to which packs told so. */
   #missed = false;
   #missedTo = 0;
   /** Something may have come to the log meanwhile of which no pack told how far it goes. */
@@ -99,7 +104,6 @@ export class Audience {
         resolve(false);
       });
       this.#reaching.push(waiting);
-      this.#missed = true;
       this.fill();
     });
   }
@@ -165,15 +169,15 @@ export class Audience {
       return this.#deliver(pack.entries, pack.origin);
     if (last.offset <= here.offset) {
       // A foreign term at an offset we passed is proof of a broken chain; anything else is old news.
-      if (last.term > here.term) this.lost(positionOf(last));
+      if (last.term > here.term) this.lost(positionOf(last), pack.entries);
       return;
     }
     if (first.offset <= here.offset) {
       const fresh = pack.entries.slice(here.offset + 1 - first.offset);
       if ((fresh[0] as Entry).prevTerm === here.term) return this.#deliver(fresh);
-      return this.lost(positionOf(last));
+      return this.lost(positionOf(last), pack.entries);
     }
-    if (first.offset === here.offset + 1) return this.lost(positionOf(last));
+    if (first.offset === here.offset + 1) return this.lost(positionOf(last), pack.entries);
     this.fill();
   }
 
@@ -228,9 +232,14 @@ export class Audience {
     this.#ring.splice(0, drop);
   }
 
-  /** The position is not on the log, by proof (rule 6): every local subscription is told, and goes on from `head`. */
-  lost(head: Position): void {
+  /**
+   * The position is not on the log, by proof (rule 6): every local subscription is told, and goes on from `head`.
+   * `seen` are entries of the log up to there, as far as they came. What was not seen may have removed somebody:
+   * until it is known who may be here, all that comes is a gap, which is filled then.
+   */
+  lost(head: Position, seen: readonly Entry[] = []): void {
     if (this.#closed) return;
+    const { offset: until } = this.position ?? ORIGIN;
     this.#host.log.warn({ room: this.room, at: this.position, head }, "the chain of a room broke");
     this.#ring = [];
     this.#ringBytes = 0;
@@ -238,12 +247,31 @@ export class Audience {
     // A removal that was lost is none.
     for (const [user, offset] of this.#removals) if (offset > head.offset) this.#removals.delete(user);
     this.#giveUp();
-    this.#host.broken(this.room, head);
+    this.#removeBy(seen, until);
+    if (this.#closed) return;
+    this.#sifted = this.#host.broken(this.room, head);
+    this.#run();
+  }
+
+  /** Rule 11 holds for entries that are not shown as well. Who was back by `until` may have come after that. */
+  #removeBy(entries: readonly Entry[], until: number): void {
+    const removed = new Set<string>();
+    for (const entry of entries) {
+      if (entry.event !== "member") continue;
+      const change = memberChangeOf(entry);
+      if (change?.change === "removed" || change?.change === "left") {
+        this.#remember(change.user, entry.offset);
+        removed.add(change.user);
+      } else if (change) {
+        this.#removals.delete(change.user);
+        if (entry.offset <= until) removed.delete(change.user);
+      }
+    }
+    for (const user of removed) this.#host.expel(this.room, user);
   }
 
   /** Something may stand on the log that no pack tells of: it is fetched, now or from the owner's answer on. */
   stirred(): void {
-    this.#missed = true;
     this.#stirred = true;
     if (this.position) this.fill();
     else this.#early = Number.POSITIVE_INFINITY;
@@ -251,6 +279,11 @@ export class Audience {
 
   /** Fetches what is missing; live packs are dropped meanwhile, as the fetch ends at the head. */
   fill(): void {
+    this.#missed = true;
+    this.#run();
+  }
+
+  #run(): void {
     if (this.#filling || this.#closed) return;
     this.#filling = true;
     this.#host.counters.gaps++;
@@ -259,6 +292,8 @@ export class Audience {
         this.#filling = false;
         this.#failures = 0;
         if (!filled) this.#leaveUnfilled();
+        // Lost after the last page was taken.
+        if (this.#sifted !== undefined) this.#run();
       },
       (error: unknown) => this.#fillLater(error),
     );
@@ -275,24 +310,44 @@ export class Audience {
     this.#failures++;
   }
 
+  /** Until it is known who may be here, also where another position was lost meanwhile. */
+  async #sift(): Promise<void> {
+    for (let asked = this.#sifted; asked !== undefined; asked = this.#sifted) {
+      await asked;
+      if (this.#sifted === asked) this.#sifted = undefined;
+    }
+  }
+
   /** Up to the head; false when that takes more pages than a gap may. */
   async #fetchAll(): Promise<boolean> {
     this.#missedTo = 0;
     for (let lap = 0; lap < FILL_PAGES; lap++) {
+      if (this.#sifted !== undefined) {
+        await this.#sift();
+        if (this.#closed || !this.#missed) return true;
+      }
       // What is missed while a page is read was accepted before: it is on the next one.
       this.#missed = false;
       this.#stirred = false;
       const here = this.position as Position;
       const page = await fetchAfter(this.#host, this.room, here.offset);
       if (this.#closed) return true;
+      if (this.position !== here) {
+        // Lost while it was read: what was read follows what is not on the log.
+        this.#missed = true;
+        continue;
+      }
       const first = page[0];
       const broken = first && (first.offset !== here.offset + 1 || first.prevTerm !== here.term);
-      if (broken) this.lost(positionOf(page[page.length - 1] as Entry));
-      else this.#deliver(page);
-      if ((broken || !first) && !this.#missed) return true;
+      if (broken) {
+        this.lost(positionOf(page[page.length - 1] as Entry), page);
+        continue;
+      }
+      this.#deliver(page);
+      if (!first && !this.#missed) return true;
       // All that came meanwhile is there: what comes now follows it, or is known. A busy room never stands still.
       const { offset } = this.position as Position;
-      if (!broken && !this.#stirred && this.#missedTo > 0 && this.#missedTo <= offset) return true;
+      if (!this.#stirred && this.#missedTo > 0 && this.#missedTo <= offset) return true;
     }
     return false;
   }

@@ -193,7 +193,7 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken" | "unfil
     }
   }
 
-  broken(roomId: string, head: Position): void {
+  broken(roomId: string, head: Position): Promise<void> {
     for (const connection of this.#host.registry.all()) {
       for (const one of connection.subscriptions) {
         if (one.kind !== "log" || one.subject !== roomId) continue;
@@ -207,7 +207,7 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken" | "unfil
         connection.link.resumed(one, false, head);
       }
     }
-    void this.#sift(roomId, this.#byRoom.get(roomId));
+    return this.#sift(roomId, head);
   }
 
   unfilled(roomId: string): void {
@@ -218,22 +218,31 @@ export class Audiences implements Pick<AudienceHost, "expel" | "broken" | "unfil
     }
   }
 
-  /** Asks the owner again who may be here: a removal may be among what was lost. */
-  async #sift(roomId: string, audience: Audience | undefined): Promise<void> {
+  /**
+   * Asks the owner again who may be here: a removal may be among what was lost. An owner that another one followed
+   * may not know of it; and where more is lost meanwhile, that is asked then.
+   */
+  async #sift(roomId: string, head: Position): Promise<void> {
+    const { clock, cluster, log, registry, remote } = this.#host;
+    const shard = this.#host.shardIndexOf(roomId);
     const users = new Set<string>();
-    for (const { user, subscriptions } of this.#host.registry.all()) {
+    for (const { user, subscriptions } of registry.all()) {
       if (subscriptions.some(({ subject, kind }) => subject === roomId && kind !== "queue")) users.add(user);
     }
     const waiting = [...users];
-    while (waiting.length > 0 && audience !== undefined && this.#byRoom.get(roomId) === audience) {
+    while (waiting.length > 0 && this.#byRoom.get(roomId)?.position === head) {
       const some = waiting.slice(0, STRANGERS_PAGE);
+      if (cluster.owners.term(shard) < head.term) {
+        await pause(clock);
+        continue;
+      }
       try {
-        for (const user of await this.#host.remote.strangers(roomId, some)) this.expel(roomId, user);
+        for (const user of await remote.strangers(roomId, some)) this.expel(roomId, user);
         waiting.splice(0, some.length);
       } catch (error) {
         if (error instanceof Refusal && error.code === "room-not-found") return this.dissolve(roomId);
-        this.#host.log.warn({ room: roomId, err: error }, "it is not known who may be in a room; asking again");
-        await pause(this.#host.clock);
+        log.warn({ room: roomId, err: error }, "it is not known who may be in a room; asking again");
+        await pause(clock);
       }
     }
   }
