@@ -73,10 +73,7 @@ export function leasesConformance(name: string, open: () => Promise<LeasesUnderT
     check("pass a lock on to one who names its value, and from then on only that one has it.", async (table) => {
       const { first, second, now } = table;
       const given = await held(first, 1);
-      const asked = await Promise.all([second.adopt(1, given.value), second.adopt(1, given.value)]);
-      const taken = asked.filter((lease) => lease !== undefined);
-      assert.equal(taken.length, 1);
-      const [lease] = taken as [Lease];
+      const lease = (await second.adopt(1, given.value)) as Lease;
       assert.equal(lease.shard, 1);
       assert.notEqual(lease.value, given.value);
       assert.ok(lease.untilMs > now());
@@ -87,6 +84,27 @@ export function leasesConformance(name: string, open: () => Promise<LeasesUnderT
       await second.release(lease);
       await held(first, 1);
     });
+
+    check(
+      "answer who takes a passed lock again, as the answer was lost, what it took, until another has it.",
+      async (table) => {
+        const { first, second, expire } = table;
+        const given = await held(first, 1);
+        const asked = await Promise.all([second.adopt(1, given.value), second.adopt(1, given.value)]);
+        const [lease, same] = asked as [Lease, Lease];
+        assert.equal(same.value, lease.value);
+        assert.equal((await second.renew(lease))?.value, lease.value);
+        assert.equal(
+          await first.adopt(1, given.value),
+          undefined,
+          "the giver takes back by the value that it was passed",
+        );
+        await first.adopt(1, lease.value);
+        assert.equal(await second.adopt(1, given.value), undefined);
+        await expire();
+        assert.equal(await second.adopt(1, given.value), undefined);
+      },
+    );
 
     check("pass a lock on from hand to hand, and back.", async ({ first, second }) => {
       const given = await held(first, 1);

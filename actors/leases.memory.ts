@@ -8,6 +8,8 @@ export const LEASE_MS = 3_000;
 interface Held {
   value: string;
   until: number;
+  /** Where it was passed on to its holder: to which node, and under which value. */
+  passed?: { readonly to: string; readonly value: string };
 }
 
 /** The shared table of one hub of nodes. */
@@ -63,8 +65,11 @@ export class MemoryLeases implements Leases {
   async adopt(shard: number, value: string): Promise<Lease | undefined> {
     const held = this.#table.held.get(shard);
     const now = this.#clock.monotonic();
-    if (held?.value !== value || held.until <= now) return undefined;
-    held.value = this.#table.nextValue(this.#node);
+    if (!held || held.until <= now) return undefined;
+    if (held.value === value) {
+      held.passed = { to: this.#node, value };
+      held.value = this.#table.nextValue(this.#node);
+    } else if (held.passed?.to !== this.#node || held.passed.value !== value) return undefined;
     held.until = now + LEASE_MS;
     return { shard, value: held.value, untilMs: held.until };
   }

@@ -16,7 +16,8 @@ export interface Leases {
   renew(lease: Lease): Promise<Lease | undefined>;
   /**
    * Takes over a lock that another holds and has passed on: replaces its value by one of its own, so that the
-   * giver can renew or release it no more. Undefined when the lock has not this value (handing over, step 3).
+   * giver can renew or release it no more. Undefined when the lock has not this value (handing over, step 3). Asked
+   * again, as its answer was lost, it answers the lock that it took then and still has.
    */
   adopt(shard: number, value: string): Promise<Lease | undefined>;
   /** Gives the lock back if it is still held. */

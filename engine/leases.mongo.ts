@@ -18,6 +18,7 @@ import type { Lease, Leases } from "../actors/leases.ts";
 import type { Log } from "../actors/log.ts";
 import { numberOf, termId, termRange } from "./archive.mongo.codec.ts";
 import { DUPLICATE_KEY } from "./archive.mongo.log.ts";
+import { passedValues } from "./leases.passed.ts";
 
 /** The holder gives a lease up this long before the lock runs out, ms: design 6. */
 const EARLY_MS = 500;
@@ -46,6 +47,7 @@ export class MongoLeases implements Leases {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #node: string;
+  readonly #valueOf = passedValues();
   /** What was inserted without an answer, by shard: found there, it is ours. */
   readonly #unsure = new Map<number, string>();
 
@@ -79,7 +81,10 @@ export class MongoLeases implements Leases {
     return asked(async () => {
       const look = await this.#look(shard);
       const { highest, nowMs } = look;
-      return highest?.value === value && highest.until > nowMs ? this.#claim(shard, look) : undefined;
+      if (!highest || highest.until <= nowMs) return undefined;
+      const own = this.#valueOf(value);
+      if (highest.value === own) return this.#prolong(shard, highest, look);
+      return highest.value === value ? this.#claim(shard, look, own) : undefined;
     });
   }
 
@@ -111,9 +116,12 @@ export class MongoLeases implements Leases {
   }
 
   /** Claims the holding after the highest; undefined when another did. */
-  async #claim(shard: number, { sentMs, nowMs, highest }: Look): Promise<Lease | undefined> {
+  async #claim(
+    shard: number,
+    { sentMs, nowMs, highest }: Look,
+    value = `${this.#node}/${randomUUID()}`,
+  ): Promise<Lease | undefined> {
     const _id = termId(shard, (highest ? numberOf(highest._id) : 0) + 1);
-    const value = `${this.#node}/${randomUUID()}`;
     try {
       await this.#holdings.insertOne({ _id, value, until: nowMs + LEASE_MS });
     } catch (error) {

@@ -2,7 +2,6 @@
  * Leases as locks in Redis, by redlock on one instance. The lock is the key that `take.lua` checks; the fence
  * is the term (protocol, rules 1 and 2), so a lock that two nodes believe in for a moment harms nothing.
  */
-import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { ExecutionError, Lock, Redlock, ResourceLockedError } from "@sesamecare-oss/redlock";
 import type { Redis } from "ioredis";
@@ -13,6 +12,7 @@ import type { Lease, Leases } from "../actors/leases.ts";
 import type { Log } from "../actors/log.ts";
 import type { RedisConnection } from "./bus.redis.connection.ts";
 import type { RedisKeys } from "./bus.redis.keys.ts";
+import { passedValues } from "./leases.passed.ts";
 
 /** The holder gives a lease up this long before the lock runs out, ms: design 6. */
 const EARLY_MS = 500;
@@ -27,6 +27,7 @@ export class RedisLeases implements Leases {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #redlock: Redlock;
+  readonly #valueOf = passedValues();
 
   constructor(parts: {
     readonly connection: RedisConnection;
@@ -54,7 +55,7 @@ export class RedisLeases implements Leases {
   }
 
   async adopt(shard: number, value: string): Promise<Lease | undefined> {
-    const own = randomUUID();
+    const own = this.#valueOf(value);
     return this.#lease(shard, async () => {
       const client = this.#connection.client as Scripted;
       const taken = await client.confabAdopt(1, this.#keys.part(shard, "lock"), value, own, LEASE_MS);
